@@ -1,0 +1,1 @@
+"""The instructor's half: releasing lessons from solutions."""
