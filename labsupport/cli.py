@@ -1,0 +1,122 @@
+"""The command line: what `lab`, `test`, `doctor`, `release`, `bench` and `fetch` do.
+
+Standard library only at module level; each command makes or enters the course's environment first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from labsupport import environment, system
+from labsupport.environment import ROOT
+from labsupport.errors import LabError, SetupError
+
+FIRST_LESSON = "00_start_here.ipynb"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command; its exit status: 0 all is well, 1 something does not hold, 2 it could not be done, 130 Ctrl-C."""
+    try:
+        arguments, rest = _parser().parse_known_args(argv)
+        if rest and not arguments.passes_on:
+            _parser().error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.argv, arguments.rest = list(argv), rest
+        return arguments.run(arguments)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m labsupport",
+        description="A course on distributed systems that you run. On a fresh machine, start with: "
+        "python3 -m labsupport lab",
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, run, words: str, **more) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".", **more)
+        sub.set_defaults(run=run, passes_on=False)
+        return sub
+
+    lab = command("lab", _lab, "install what is missing, then open JupyterLab on the first lesson")
+    lab.add_argument("--no-browser", action="store_true", help="print the address instead of opening a browser")
+    lab.add_argument("--port", type=int, metavar="N", help="the port of JupyterLab (default: the first free from 8888)")
+
+    test = command("test", _test, "install what is missing, then run the whole test suite", add_help=False)
+    test.set_defaults(passes_on=True)
+
+    doctor = command("doctor", _doctor, "show for every system: found where, which version, and what to do if not")
+    doctor.add_argument("--json", action="store_true", help="print one JSON document instead")
+
+    release = command("release", _release, "make lessons/ from solutions/")
+    release.add_argument("--check", action="store_true", help="only say whether lessons/ is up to date")
+
+    bench = command("bench", _bench, "measure; every row that has a goal must hold it")
+    bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
+    bench.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    bench.add_argument("--quick", action="store_true", help="fewer repetitions")
+
+    command("fetch", _fetch, "bring everything that later lessons need, for a classroom without a network")
+    return parser
+
+
+def _lab(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv, programs=system.FOR_LESSONS)
+    from labsupport import jupyter
+
+    return jupyter.run(ROOT / "lessons", FIRST_LESSON, port=arguments.port, browser=not arguments.no_browser)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv, extra=("dev",), programs=system.FOR_TESTS, insist=True)
+    # A path is meant from where the command was typed; pytest runs at the root.
+    given = [str(Path(word).resolve()) if Path(word).exists() else word for word in arguments.rest]
+    browser = ROOT / "tests" / "browser"
+    apart = [] if any(word.startswith(str(browser)) for word in given) else [f"--ignore={browser}"]
+    worst = _pytest([*apart, *given])
+    if browser.is_dir() and not given:
+        # Playwright's synchronous interface keeps an event loop running that asyncio.run in other tests cannot bear.
+        worst = max(worst, _pytest([str(browser)]))
+    return worst
+
+
+def _pytest(words: Sequence[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "pytest", *words], cwd=ROOT)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.services.doctor import main as show
+
+    return show(arguments.argv[1:])
+
+
+def _release(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.grading.release import main as release
+
+    return release(arguments.argv[1:])
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport import bench
+
+    return bench.run(arguments.names, as_json=arguments.json, quick=arguments.quick)
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    everything = tuple(environment.extras())
+    environment.enter(arguments.argv, extra=everything, programs=system.FOR_TESTS, insist=True)
+    print("Everything that later lessons need is here.")
+    return 0
