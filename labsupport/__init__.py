@@ -1,9 +1,8 @@
 """Build distributed systems in Python, on real brokers, stores and processes.
 
-The public names, imported when they are first used: ``import labsupport`` needs the standard library alone.
+The public names, imported when they are first used: ``import labsupport`` needs the standard library alone. Older
+Pythons must be able to read this file, so that `labsupport.__main__` can say that they are too old.
 """
-
-from __future__ import annotations
 
 import importlib
 from typing import Any
@@ -40,5 +39,5 @@ def __getattr__(name: str) -> Any:
     return value
 
 
-def __dir__() -> list[str]:
+def __dir__():
     return __all__

@@ -1,0 +1,64 @@
+"""A learner's own way: the command, the browser, *Run All Cells*, and one exercise solved by typing."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from labsupport.view.cards import VERDICT_MIME
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LESSONS = sorted(path.stem for path in (ROOT / "lessons").glob("*.ipynb"))
+
+
+def verdicts(cells: list[dict]) -> list[dict]:
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    return [output["data"][VERDICT_MIME] for output in outputs if VERDICT_MIME in output.get("data", {})]
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_lesson_runs_by_run_all_cells(lesson, open_notebook, screenshot):
+    notebook = open_notebook(f"{lesson}.ipynb")
+    assert notebook.run_all(timeout_s=420)
+    cells = notebook.outputs()
+    screenshot(notebook.page, lesson)
+    assert [cell["id"] for cell in cells if not cell["count"]] == []
+    assert [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"] == []
+    found = verdicts(cells)
+    assert found and {verdict["outcome"] for verdict in found} == {"not started"}
+
+
+def test_a_typed_answer_is_checked_at_once(open_notebook, screenshot):
+    notebook = open_notebook("00_start_here.ipynb")
+    page = notebook.page
+    answer = (
+        "import json\n\n"
+        "async def echo(nc, message):\n"
+        "    body = json.loads(message.data)\n"
+        "    await nc.publish(message.reply, json.dumps({'type': 'echo_ok', 'echo': body['echo']}).encode())\n"
+    )
+    page.evaluate(
+        """source => {
+            const cells = [...window.jupyterapp.shell.currentWidget.content.model.cells];
+            cells.find(cell => cell.id === 'x-00-1').sharedModel.setSource(source);
+        }""",
+        answer,
+    )
+    assert notebook.run_all(timeout_s=300)
+    (verdict,) = verdicts(notebook.outputs())
+    assert (verdict["outcome"], verdict["misconception"]) == ("fail", "drops_fields")
+    card = page.locator(".lab-card", has_text="FAIL 00.1")
+    card.scroll_into_view_if_needed()
+    assert "in_reply_to" in card.inner_text()
+    screenshot(page, "a_failing_check")
+
+
+def test_a_prediction_can_be_chosen_with_the_keyboard(open_notebook):
+    notebook = open_notebook("00_start_here.ipynb")
+    assert notebook.run_all(timeout_s=300)
+    question = notebook.page.locator(".widget-radio").first
+    question.scroll_into_view_if_needed()
+    question.locator("input").first.focus()
+    notebook.page.keyboard.press("Space")
+    assert question.locator("input").first.is_checked()

@@ -1,0 +1,87 @@
+"""The learners' notebooks are made from the solved ones by rules that hold for every cell."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from labsupport.errors import LabBug
+from labsupport.grading import release
+
+
+def notebook(*cells: dict) -> str:
+    whole = [{"cell_type": "code", "execution_count": 3, "metadata": {}, "outputs": [], **cell} for cell in cells]
+    return json.dumps({"cells": whole, "metadata": {"widgets": {}}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def released(*cells: dict) -> list[dict]:
+    return json.loads(release.learners_text(notebook(*cells)))["cells"]
+
+
+def test_lessons_is_what_solutions_gives():
+    assert release.outdated() == {}
+
+
+def test_a_solution_region_becomes_its_stub_at_its_indent():
+    solved = "def f():\n    ### BEGIN SOLUTION\n    #: raise NotImplementedError('f')\n    return 1\n    ### END SOLUTION\n"
+    assert release.without_solution(solved, "x") == "def f():\n    raise NotImplementedError('f')\n"
+
+
+def test_a_region_without_a_stub_raises_not_implemented():
+    solved = "### BEGIN SOLUTION\nx = 1\n### END SOLUTION"
+    assert release.without_solution(solved, "x") == 'raise NotImplementedError("your code here")'
+
+
+@pytest.mark.parametrize(
+    "solved",
+    [
+        "### BEGIN SOLUTION\nx = 1",
+        "x = 1\n### END SOLUTION",
+        "### BEGIN SOLUTION\n### BEGIN SOLUTION\n### END SOLUTION",
+        "x = 1  ### BEGIN SOLUTION\n### END SOLUTION",
+    ],
+)
+def test_unpaired_marks_are_refused_by_the_cells_name(solved):
+    with pytest.raises(LabBug, match="cell x-9-9"):
+        release.without_solution(solved, "x-9-9")
+
+
+def test_outputs_and_counts_are_stripped_and_ids_kept():
+    output = {"output_type": "stream", "name": "stdout", "text": "secret"}
+    (cell,) = released({"id": "a-cell", "source": "1", "outputs": [output]})
+    assert cell["outputs"] == [] and cell["execution_count"] is None and cell["id"] == "a-cell"
+
+
+def test_cells_for_instructors_are_left_out():
+    kept = {"id": "kept", "source": "1"}
+    assert [cell["id"] for cell in released(kept, {"id": "x", "source": "2", "metadata": {"tags": ["instructor-only"]}})] == ["kept"]
+
+
+def test_exercise_and_check_cells_carry_nbgraders_metadata():
+    exercise, check = released(
+        {"id": "x-00-1", "source": "x", "metadata": {"tags": ["exercise"]}},
+        {"id": "check-00-1", "source": 'check("00.1", echo)', "metadata": {"tags": ["check"]}},
+    )
+    assert exercise["metadata"]["nbgrader"] == {
+        "grade": False,
+        "grade_id": "x-00-1",
+        "locked": False,
+        "schema_version": 3,
+        "solution": True,
+        "task": False,
+    }
+    assert check["metadata"]["nbgrader"]["points"] > 0 and check["metadata"]["nbgrader"]["locked"]
+    assert check["metadata"]["editable"] is False
+
+
+def test_the_same_notebook_gives_the_same_bytes_and_a_released_one_gives_itself():
+    text = notebook({"id": "a", "source": "### BEGIN SOLUTION\n1\n### END SOLUTION"})
+    once = release.learners_text(text)
+    assert release.learners_text(text) == once == release.learners_text(once)
+
+
+@pytest.mark.parametrize("ids", [("a", "a"), ("A b",), ("",)])
+def test_ids_must_be_readable_and_there_once(ids):
+    with pytest.raises((LabBug, ValueError)):
+        released(*({"id": cell_id, "source": "1"} for cell_id in ids))

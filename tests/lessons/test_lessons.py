@@ -1,0 +1,101 @@
+"""Every lesson runs from its top to its end in a real kernel, as shipped and as solved.
+
+Goal: no learner meets a traceback that is not theirs, and no solution is out of date. Method: testbook executes the
+notebook; the verdicts are read from the check cells' own output entry, not from their HTML.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pathlib
+
+import nbformat
+import psutil
+import pytest
+from testbook import testbook
+
+from labsupport.view.cards import VERDICT_MIME
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CELL_S = 180  # the longest a cell may take on a busy machine, a check with several broker restarts
+
+
+@contextlib.contextmanager
+def notebook(path: pathlib.Path):
+    """The notebook in a fresh kernel, in the lessons' folder.
+
+    testbook's own decorator keeps one notebook object for all runs and leaks the kernel of a failing cell; hence a new
+    object each time, executed inside the context. Its argument list must be a new one each time, too.
+    """
+    with testbook(
+        nbformat.read(path, 4),
+        execute=False,
+        timeout=CELL_S,
+        interrupt_on_timeout=True,
+        kernel_name="python3",
+        shutdown_kernel="immediate",
+        resources={"metadata": {"path": str(ROOT / "lessons")}},
+        extra_arguments=["--log-level=ERROR", "--InteractiveShell.colors=nocolor"],
+    ) as book:
+        book.execute()
+        yield book
+
+
+def verdicts(book) -> dict[str, dict]:
+    """The verdict that each check cell shows, by the cell's id."""
+    found = {}
+    for cell in book.nb.cells:
+        if "check" in cell.metadata.get("tags", []):
+            shown = [output.data[VERDICT_MIME] for output in cell.outputs if VERDICT_MIME in output.get("data", {})]
+            found[cell.id] = shown[0] if len(shown) == 1 else {"outcome": f"{len(shown)} verdicts"}
+    return found
+
+
+def complaints(book) -> list[str]:
+    """What a learner would see in red: errors, and text on the error stream."""
+    found = []
+    for cell in book.nb.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                found.append(f"{cell.id}: {output.ename}: {output.evalue}")
+            elif output.output_type == "stream" and output.name == "stderr":
+                found.append(f"{cell.id}: {output.text}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("LAB_PROGRESS_FILE", str(tmp_path / "progress.jsonl"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def no_process_left():
+    """Whatever a lesson starts is gone with it: nothing that this test brought into being lives on."""
+    before = {process.pid for process in psutil.process_iter()}
+    yield
+    ours = [p for p in psutil.process_iter(["cwd", "name"]) if p.pid not in before and "labsupport-" in (p.info["cwd"] or "")]
+    _, alive = psutil.wait_procs(ours, timeout=5)
+    assert [process.info["name"] for process in alive] == []
+
+
+def names(folder: str) -> list[pathlib.Path]:
+    return sorted((ROOT / folder).glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", names("lessons"), ids=lambda path: path.stem)
+def test_a_lesson_runs_as_shipped_with_its_exercises_not_started(path):
+    with notebook(path) as book:
+        assert complaints(book) == []
+        found = verdicts(book)
+    assert found
+    assert {cell: verdict["outcome"] for cell, verdict in found.items()} == dict.fromkeys(found, "not started")
+
+
+@pytest.mark.parametrize("path", names("solutions"), ids=lambda path: path.stem)
+def test_a_solved_lesson_passes_all_its_checks(path):
+    with notebook(path) as book:
+        assert complaints(book) == []
+        found = verdicts(book)
+    assert found
+    assert [verdict for verdict in found.values() if verdict["outcome"] != "pass"] == []
