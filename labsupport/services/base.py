@@ -1,0 +1,376 @@
+"""A service: one real system as processes of this machine, ready on entry and gone on exit.
+
+    Service   what a lesson starts and stops: `Nats`, `Redis`, `RabbitMQ`, `Etcd`
+    Node      one process of it, which a lesson kills, freezes and brings back
+
+A subclass says how its nodes are started (`_plan`), in which order (`_bring_up`), and when one answers (`_probe`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import html
+import os
+import re
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from labsupport.errors import LearnerError, ServiceError, SetupError, disk_errors_explained
+from labsupport.services import ports, reaper, sources
+from labsupport.services.node import Foreign, Node
+from labsupport.services.wire import NotYet
+
+Value = TypeVar("Value")
+ATTEMPTS = 5  # starts, when somebody takes one of our ports between the draw and the broker's bind
+PORT_TAKEN = re.compile(r"address (is )?already in use|eaddrinuse|address in use", re.IGNORECASE)
+DISK_FULL = re.compile(r"no space left on device|enospc|disk quota exceeded", re.IGNORECASE)
+
+_started: weakref.WeakSet[Service] = weakref.WeakSet()
+
+
+class PortTaken(Exception):
+    """A node ended because somebody else holds its port."""
+
+
+class Service:
+    """One real system. Use it as a context manager, or call `start` and `stop`.
+
+    Args:
+        nodes: how many nodes; 1 or a cluster.
+        port: the port of a single node. Without it, a free one is chosen.
+
+    Raises:
+        SetupError: the system is not installed, or there is no room for its files.
+        ServiceError: it did not start; the error holds the last lines of its log.
+    """
+
+    system = ""  # its key in `sources.PINS`
+    user = ""
+    ready_timeout_s = 30.0
+    poll_s = 0.001  # how long to wait between two looks at a node that is not ready, at first
+
+    def __init__(self, nodes: int = 1, *, port: int | None = None) -> None:
+        if not isinstance(nodes, int) or not 1 <= nodes <= 9:
+            raise LearnerError(f"{type(self).__name__} can have 1 to 9 nodes, not {nodes!r}.", do=f"{type(self).__name__}(nodes=3)")
+        if port is not None and nodes > 1:
+            raise LearnerError(f"A cluster of {nodes} nodes cannot share port {port}.", do="leave the ports of a cluster to us")
+        self.size = nodes
+        self.password = secrets.token_hex(8)
+        self._wanted_port = port
+        self._life = threading.RLock()
+        self._phase = "not started"  # then "running", then "stopped"
+        self._nodes: list[Node] = []
+        self._others: list[Node] = []  # processes that are no nodes of the lesson: a sentinel, a port mapper
+        self._ports: list[int] = []
+        self._directory: Path | None = None
+        self._owner = os.getpid()
+        self.program: sources.Program | None = None
+        self.ready_ms: float | None = None
+
+    # ---- what a subclass says
+
+    def _plan(self) -> list[Node]:
+        """Write the configuration of all nodes into `self._directory` and return them, not yet started."""
+        raise NotImplementedError
+
+    def _bring_up(self) -> None:
+        """Start the nodes and return when the service answers."""
+        for node in self._nodes:
+            node._launch()
+        for node in self._nodes:
+            self._until(functools.partial(self._probe, node), f"{node.name} to answer")
+
+    def _probe(self, node: Node) -> None:
+        """One real round trip with short timeouts; raises while the node does not answer as it should."""
+        raise NotImplementedError
+
+    def _rejoin(self, node: Node, timeout_s: float) -> None:
+        """Return when a node that was started again answers."""
+        self._until(functools.partial(self._probe, node), f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
+
+    def _url_of(self, host: str, port: int) -> str:
+        raise NotImplementedError
+
+    def _probe_address(self, url: str) -> None:
+        """The round trip for a service that is not ours."""
+        raise NotImplementedError
+
+    def _find_leader(self) -> Node | None:
+        """The leader, if the cluster says at this moment that it has one."""
+        return next((node for node in self._nodes if node.state == "running"), None)
+
+    # ---- life cycle
+
+    def start(self):
+        """Start it and return it when it answers; a service that runs already is left alone."""
+        with self._life:
+            if self._phase == "running":
+                return self
+            began = time.perf_counter()
+            self._owner = os.getpid()
+            named = sources.addresses(self.system)
+            if len(named) >= self.size:
+                self._use(named)
+            else:
+                self.program = sources.program(self.system)
+                self._start_ours()
+            self.ready_ms = (time.perf_counter() - began) * 1000
+            self._phase = "running"
+        _started.add(self)
+        _explain_in_notebooks()
+        return self
+
+    def _start_ours(self) -> None:
+        if self._wanted_port is not None and not ports.is_free(self._wanted_port):
+            raise self._port_error()
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with disk_errors_explained(f"starting {self.title}", self._directory or "the temporary directory"):
+                    self._directory = reaper.private_directory(self.system)
+                    self._nodes = self._plan()
+                    self._bring_up()
+                return
+            except PortTaken:
+                self._clean_up()
+                if self._wanted_port is not None:
+                    raise self._port_error() from None
+                if attempt == ATTEMPTS:
+                    raise ServiceError(
+                        f"{self.title} found its ports taken {ATTEMPTS} times in a row.",
+                        cause="another program on this machine opens very many ports",
+                        do="stop that program, then run this cell again",
+                    ) from None
+            except BaseException:
+                self._clean_up()
+                raise
+
+    def _port_error(self) -> ServiceError:
+        who = ports.holder(self._wanted_port)
+        return ServiceError(
+            f"Port {self._wanted_port} is taken" + (f" by {who}." if who else "."),
+            cause=f"something else listens there already, perhaps an earlier {self.title}",
+            do="stop it, or leave out port= so that a free one is chosen",
+        )
+
+    def _use(self, urls: list[str]) -> None:
+        """Use a service that somebody else runs."""
+        self._nodes = [Foreign(self, f"{self.system}-{index}", url) for index, url in enumerate(urls)]
+        for url in urls:
+            try:
+                self._until(functools.partial(self._probe_address, url), "it to answer", timeout_s=5.0)
+            except (ServiceError, ValueError) as error:
+                raise ServiceError(
+                    f"No {self.title} answers at {without_password(url)}.",
+                    cause=f"{sources.PINS[self.system].variable} points there, but {str(error).splitlines()[0]}",
+                    do=f"start it there, or unset {sources.PINS[self.system].variable} to use a program of this machine",
+                ) from None
+
+    def stop(self) -> None:
+        """Kill every process of it and remove its files. Stopping twice does no harm."""
+        with self._life:
+            if self._phase == "running":
+                self._phase = "stopped"
+            self._clean_up()
+        _started.discard(self)
+
+    def _clean_up(self) -> None:
+        if self._owner != os.getpid():
+            return  # a forked child has a copy of us, the processes are its parent's
+        everyone = [*self._nodes, *self._others]
+        for node in everyone:
+            node._signal_kill()
+        for node in everyone:
+            node._wait()
+        if self._directory is not None:
+            reaper.discard(self._directory)
+        ports.give_back(self._ports)
+        self._nodes, self._others, self._ports, self._directory = [], [], [], None
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # ---- using it
+
+    @property
+    def title(self) -> str:
+        if self.system == "redis" and self.program and "valkey" in os.path.basename(self.program.path):
+            return "Valkey"
+        return sources.PINS[self.system].title
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Its nodes, in the order of their names."""
+        self._must_run()
+        return list(self._nodes)
+
+    @property
+    def url(self) -> str:
+        """Where a client connects, with user and password: the first node that runs."""
+        nodes = self.nodes
+        return next((node for node in nodes if node.state == "running"), nodes[0]).url
+
+    @property
+    def port(self) -> int:
+        nodes = self.nodes
+        return next((node for node in nodes if node.state == "running"), nodes[0]).port
+
+    def leader(self, timeout_s: float = 10.0) -> Node:
+        """The node that leads the cluster now; waits for an election to end.
+
+        Raises:
+            ServiceError: there is still none after `timeout_s`.
+        """
+        return self._wait_for_leader(self._find_leader, timeout_s)
+
+    def _wait_for_leader(self, find: Callable[[], Node | None], timeout_s: float) -> Node:
+        self._must_run()
+
+        def look() -> Node:
+            found = find()
+            if found is None:
+                raise NotYet("nobody leads")
+            return found
+
+        try:
+            return self._until(look, "a leader", timeout_s=timeout_s, watch=False)
+        except ServiceError as error:
+            states = ", ".join(f"{node.name} {node.state}" for node in self._nodes)
+            raise ServiceError(
+                f"{self.title} has no leader after {timeout_s:g} s ({states}).",
+                cause=error.cause or "fewer than half of the nodes can talk to each other",
+                do="restart or resume a node: a leader needs more than half of them",
+            ) from None
+
+    def logs(self, lines: int = 20) -> str:
+        """The last lines of every node's log."""
+        self._must_run()
+        return "\n".join(f"── {node.name}\n{node.logs(lines)}" for node in [*self._nodes, *self._others])
+
+    def _must_run(self) -> None:
+        if self._phase != "running":
+            name = type(self).__name__
+            raise ServiceError(
+                f"This {self.title} {'has been stopped' if self._phase == 'stopped' else 'has not been started'}.",
+                do=f"run the cell that starts it again, or call .start() on it; `with {name}() as ...:` does both ends",
+            )
+
+    # ---- waiting
+
+    def _until(
+        self, condition: Callable[[], Value], what: str, *, timeout_s: float | None = None, watch: bool = True
+    ) -> Value:
+        """Call `condition` until it does not raise; meanwhile see that none of our processes has died."""
+        timeout_s = self.ready_timeout_s if timeout_s is None else timeout_s
+        end, pause_s = time.monotonic() + timeout_s, self.poll_s
+        while True:
+            try:
+                value = condition()
+                if watch:
+                    self._check_deaths()  # or a stranger answered on the port of a node that could not bind it
+                return value
+            except (OSError, EOFError, ValueError, KeyError, NotYet) as error:
+                last = error
+            if watch:
+                self._check_deaths()
+            if time.monotonic() > end:
+                raise ServiceError(
+                    f"Waited {timeout_s:g} s in vain for {what} ({self.title}).",
+                    cause=f"the last answer was: {last or type(last).__name__}",
+                    do="look at its log with .logs(), and whether this machine is very busy",
+                )
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.1, 0.02)
+
+    def _check_deaths(self) -> None:
+        for node in [*self._nodes, *self._others]:
+            if node._died():
+                raise self._explain_death(node)
+
+    def _explain_death(self, node: Node) -> Exception:
+        tail = node.logs(15)
+        if PORT_TAKEN.search(tail):
+            return PortTaken(node.name)
+        if DISK_FULL.search(tail) or _no_room(self._directory):
+            return SetupError(
+                f"{self.title} could not write its files: the disk is full.",
+                cause=f"there is no room in {self._directory}",
+                do="free some space there, or set TMPDIR to a directory with room",
+            )
+        return ServiceError(
+            f"{node.name} ended while it was starting (exit status {node._status()}).",
+            cause=f"its log ends with:\n{tail}" if tail else "it wrote nothing to its log",
+            do=f"run {self.program.path if self.program else self.title} by hand, or report this with the lines above",
+        )
+
+    # ---- the ways it shows itself
+
+    def __repr__(self) -> str:
+        if self._phase != "running":
+            return f"{self.title}, {self._phase}"
+        version = f" {self.program.version}" if self.program else ""
+        nodes = ", ".join(f"{node.name} {node.state}" for node in self._nodes)
+        return f"{self.title}{version} at {without_password(self.url)} — {nodes}"
+
+    def _repr_html_(self) -> str:
+        head, dash, nodes = repr(self).partition(" — ")
+        shown = "".join(f"<li>{html.escape(node)}</li>" for node in nodes.split(", ") if node)
+        style = "display:inline-flex;gap:1.2em;list-style-position:inside;margin:0 0 0 1em;padding:0"
+        return f"<div><b>{html.escape(head)}</b>" + (f'<ul style="{style}">{shown}</ul>' if shown else "") + "</div>"
+
+
+def without_password(url: str) -> str:
+    return re.sub(r"(//[^:/@]*):[^@]*@", r"\1:…@", url)
+
+
+def _no_room(directory: Path | None) -> bool:
+    try:
+        room = os.statvfs(directory)
+    except (OSError, TypeError):
+        return False
+    return room.f_bavail * room.f_frsize < 1_000_000
+
+
+def start_all(*services: Service) -> tuple[Service, ...]:
+    """Start several services at the same time; when one fails, all are stopped again and its error is raised.
+
+    >>> rabbit, redis = start_all(RabbitMQ(), Redis())    # doctest: +SKIP
+    """
+    with ThreadPoolExecutor(max_workers=max(1, len(services))) as pool:
+        starting = [pool.submit(service.start) for service in services]
+    errors = [future.exception() for future in starting if future.exception()]
+    if errors:
+        for service in services:
+            service.stop()
+        raise errors[0]
+    return services
+
+
+def running_services() -> list[Service]:
+    """The services of this Python process that have been started and not stopped."""
+    return [service for service in list(_started) if service._owner == os.getpid()]
+
+
+@atexit.register
+def _stop_all() -> None:
+    for service in running_services():
+        service.stop()
+
+
+def _explain_in_notebooks() -> None:
+    from labsupport.services import broken
+
+    broken.install()
+
+
+def sorted_nodes(nodes: Iterable[Node]) -> list[Node]:
+    return sorted(nodes, key=lambda node: node.name)

@@ -1,0 +1,194 @@
+"""The guard: a program that waits for its parent to go, then kills what the parent started and removes its directories.
+
+`reaper` starts one per Python process, in a session of its own, as ``python -I -S guard.py IDENTITY PARENT_PID``. It uses
+the standard library only and imports nothing of ours, so that it works whatever state the parent is in. Its standard input
+is a pipe whose only write end is in the parent; messages are one letter and a text, ended by a zero byte:
+
+    a PID    adopt a process group
+    r PID    release it again
+    t PATH   a directory for temporary files in which the parent makes its own; what dead owners left there is removed now
+
+The parent is gone when the pipe ends, or when its process ends although somebody else (a fork made behind Python's back)
+still holds the pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+MARKER = "LAB_GUARD"  # this environment variable lists the identities of the owners of a process, separated by ":"
+DEAF = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+OURS = re.compile(r"lab-(?P<machine>[0-9a-f]{8})-(?P<identity>(?P<pid>\d+)-(?P<start>\d+))-")
+HAVE_PROC = os.path.isdir("/proc/self")
+
+
+def start_time(pid: int) -> int:
+    """When this process started, in a unit of the system's own; 0 when there is no such process."""
+    if HAVE_PROC:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                return int(file.read().rpartition(b")")[2].split()[19])
+        except (OSError, IndexError):
+            return 0
+    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, env={"LC_ALL": "C"}, check=False)
+    try:
+        return int(time.mktime(time.strptime(shown.stdout.decode().strip())))
+    except ValueError:
+        return 0
+
+
+def processes_of(identity: str, places: tuple[str, ...]) -> list[int]:
+    """The processes that carry our mark, or whose working directory's path begins with one of `places`.
+
+    One sign is not enough: Redis overwrites its environment with its title, a daemon leaves its working directory, and a
+    process that was forked a moment ago has not been adopted yet.
+    """
+    return _by_proc(identity, places) if HAVE_PROC else _by_ps(identity)
+
+
+def _by_proc(identity: str, places: tuple[str, ...]) -> list[int]:
+    wanted = identity.encode()
+    prefix = MARKER.encode() + b"="
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        try:
+            ours = os.readlink(f"/proc/{entry}/cwd").startswith(places)
+            if not ours:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    marks = [part[len(prefix) :] for part in file.read().split(b"\0") if part.startswith(prefix)]
+                ours = any(wanted in mark.split(b":") for mark in marks)
+        except OSError:
+            continue  # it ended while we looked, or belongs to somebody else
+        if ours:
+            found.append(int(entry))
+    return found
+
+
+def _by_ps(identity: str) -> list[int]:
+    shown = subprocess.run(["ps", "eww", "-axo", "pid=,command="], capture_output=True, check=False).stdout
+    mark = re.compile(rf"{MARKER}=(\S+:)?{re.escape(identity)}(:|\s|$)".encode())
+    pids = [int(line.split(None, 1)[0]) for line in shown.splitlines() if mark.search(line)]
+    return [pid for pid in pids if pid != os.getpid()]
+
+
+def kill(pids: list[int], *, groups: bool = False) -> None:
+    for pid in pids:
+        try:
+            (os.killpg if groups else os.kill)(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+
+def sweep(identity: str, places: tuple[str, ...], *, limit_s: float = 10.0) -> None:
+    """Kill until two looks in a row find nobody: a process may fork while we kill."""
+    quiet, end = 0, time.monotonic() + limit_s
+    while quiet < 2 and time.monotonic() < end:
+        found = processes_of(identity, places)
+        kill(found)
+        quiet = 0 if found else quiet + 1
+        time.sleep(0.01)
+
+
+def remove(directory: str) -> None:
+    """Remove a directory, although something may still be writing into it for a moment."""
+    for _ in range(50):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not os.path.lexists(directory):
+            return
+        time.sleep(0.02)
+
+
+def directories_in(root: str, machine: str) -> list[tuple[str, re.Match]]:
+    """The directories of this user and this machine that a `reaper` made in `root`, with the parts of their names.
+
+    A container that shares the directory with its host numbers its processes differently, so the host's living owners
+    would look dead to it: the machine is part of the name.
+    """
+    found = []
+    try:
+        for entry in os.scandir(root):
+            parts = OURS.match(entry.name)
+            if parts and parts["machine"] == machine and entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                found.append((entry.path, parts))
+    except OSError:
+        pass  # no such directory, or it changed while we read it: the next start looks again
+    return found
+
+
+class Charge:
+    """What this guard has been told to watch over."""
+
+    def __init__(self, identity: str, machine: str) -> None:
+        self.identity, self.machine = identity, machine
+        self.groups: dict[int, int] = {}  # process group -> start time of its first process
+        self.roots: set[str] = set()
+
+    def obey(self, message: bytes) -> None:
+        order, text = message[:1], os.fsdecode(message[1:])
+        if order == b"a":
+            self.groups[int(text)] = start_time(int(text))
+        elif order == b"r":
+            self.groups.pop(int(text), None)
+        elif order == b"t":
+            self.roots.add(text)
+            self.clear_up_after_the_dead(text)
+
+    def clear_up_after_the_dead(self, root: str) -> None:
+        """Finish what the guards of dead owners could not, because they were killed as well."""
+        for path, parts in directories_in(root, self.machine):
+            if start_time(int(parts["pid"])) != int(parts["start"]):
+                sweep(parts["identity"], (path + "/",))
+                remove(path)
+
+    def finish(self) -> None:
+        # A number whose process is another one by now was given to a stranger; a group that lost its first process keeps
+        # the number reserved.
+        kill([pid for pid, start in self.groups.items() if start_time(pid) in (start, 0)], groups=True)
+        sweep(self.identity, tuple(f"{root}/lab-{self.machine}-{self.identity}-" for root in self.roots))
+        for root in self.roots:
+            for path, parts in directories_in(root, self.machine):
+                if parts["identity"] == self.identity:
+                    remove(path)
+
+
+def wait_and_obey(charge: Charge, parent: int) -> None:
+    """Return when the parent is gone."""
+    watched, unread = [0], b""
+    if hasattr(os, "pidfd_open"):
+        try:
+            watched.append(os.pidfd_open(parent))
+        except OSError:
+            pass  # an old kernel, or the parent is gone: the check below notices
+    while os.getppid() == parent:
+        readable = select.select(watched, [], [], 0.25)[0]
+        if 0 in readable:
+            data = os.read(0, 65536)
+            if not data:
+                return
+            *messages, unread = (unread + data).split(b"\0")
+            for message in messages:
+                charge.obey(message)
+        elif readable:
+            return
+
+
+def main() -> None:
+    identity, parent, machine = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    for number in DEAF:
+        signal.signal(number, signal.SIG_IGN)
+    charge = Charge(identity, machine)
+    wait_and_obey(charge, parent)
+    charge.finish()
+
+
+if __name__ == "__main__":
+    main()
