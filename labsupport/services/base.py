@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -35,8 +35,8 @@ DISK_FULL = re.compile(r"no space left on device|enospc|disk quota exceeded", re
 _started: weakref.WeakSet[Service] = weakref.WeakSet()
 
 
-class PortTaken(Exception):
-    """A node ended because somebody else holds its port."""
+class StartAgain(Exception):
+    """The start failed by bad luck (its reason says which), and another try may succeed."""
 
 
 class Service:
@@ -91,6 +91,13 @@ class Service:
         """One real round trip with short timeouts; raises while the node does not answer as it should."""
         raise NotImplementedError
 
+    def _before_kill(self, node: Node) -> None:
+        """Called before a lesson kills a node that runs."""
+
+    def _argv_again(self, node: Node) -> list[str]:
+        """The command line that starts a node again."""
+        return node._argv
+
     def _rejoin(self, node: Node, timeout_s: float) -> None:
         """Return when a node that was started again answers."""
         self._until(functools.partial(self._probe, node), f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
@@ -137,15 +144,15 @@ class Service:
                     self._nodes = self._plan()
                     self._bring_up()
                 return
-            except PortTaken:
+            except StartAgain as reason:
                 self._clean_up()
-                if self._wanted_port is not None:
+                if self._wanted_port is not None and not ports.is_free(self._wanted_port):
                     raise self._port_error() from None
                 if attempt == ATTEMPTS:
                     raise ServiceError(
-                        f"{self.title} found its ports taken {ATTEMPTS} times in a row.",
-                        cause="another program on this machine opens very many ports",
-                        do="stop that program, then run this cell again",
+                        f"{self.title} did not start: {reason}, {ATTEMPTS} times in a row.",
+                        cause="another program on this machine opens very many ports, or the machine is very busy",
+                        do="stop what keeps it busy, then run this cell again",
                     ) from None
             except BaseException:
                 self._clean_up()
@@ -224,6 +231,18 @@ class Service:
         nodes = self.nodes
         return next((node for node in nodes if node.state == "running"), nodes[0]).port
 
+    def _most_run(self) -> bool:
+        return sum(node.state == "running" for node in self._nodes) * 2 > self.size
+
+    def _running(self) -> Node:
+        """Some node that runs, to ask a question."""
+        self._must_run()
+        running = next((node for node in self._nodes if node.state == "running"), None)
+        if running is None:
+            states = ", ".join(f"{node.name} {node.state}" for node in self._nodes)
+            raise ServiceError(f"No node of {self.title} is running ({states}).", do="call .restart() or .resume() on one")
+        return running
+
     def leader(self, timeout_s: float = 10.0) -> Node:
         """The node that leads the cluster now; waits for an election to end.
 
@@ -299,7 +318,7 @@ class Service:
     def _explain_death(self, node: Node) -> Exception:
         tail = node.logs(15)
         if PORT_TAKEN.search(tail):
-            return PortTaken(node.name)
+            return StartAgain("its ports were taken")
         if DISK_FULL.search(tail) or _no_room(self._directory):
             return SetupError(
                 f"{self.title} could not write its files: the disk is full.",
@@ -370,7 +389,3 @@ def _explain_in_notebooks() -> None:
     from labsupport.services import broken
 
     broken.install()
-
-
-def sorted_nodes(nodes: Iterable[Node]) -> list[Node]:
-    return sorted(nodes, key=lambda node: node.name)

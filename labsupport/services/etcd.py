@@ -84,7 +84,22 @@ class Etcd(Service):
 
     def _probe(self, node: Node) -> None:
         """A linearizable read: it needs a leader that has heard from a majority, and changes nothing."""
-        http.request(node.port, "/v3/kv/range", {"key": READY_KEY})
+        http.request(node.port, "/v3/kv/range", {"key": READY_KEY, "serializable": not self._most_run()})
+
+    def _find_leader(self) -> Node | None:
+        """The member that calls itself the leader in the latest term: one that was frozen may not know of the next."""
+        if not self._most_run():
+            return None
+        claims = []
+        for node in self._nodes:
+            if node.state == "running":
+                try:
+                    status = http.request(node.port, "/v3/maintenance/status", {})
+                except (OSError, ValueError, NotYet):
+                    continue
+                if status.get("leader", "0") == status["header"]["member_id"]:
+                    claims.append((int(status["raftTerm"]), node))
+        return max(claims, key=lambda claim: claim[0])[1] if claims else None
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)

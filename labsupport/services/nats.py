@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from urllib.parse import urlsplit
 
+from labsupport.errors import ServiceError
 from labsupport.services import ports
 from labsupport.services.base import Service
-from labsupport.services.node import Node
+from labsupport.services.node import Foreign, Node
 from labsupport.services.wire import NotYet, http
 from labsupport.services.wire import nats as wire
 
 # Without limits the server offers itself three quarters of the machine's memory and the whole disk.
 JETSTREAM = 'jetstream {{ store_dir: "{directory}/jetstream", max_mem: 64MB, max_file: 256MB }}'
+READY = "lab-ready"  # our stream, gone before a lesson begins
 
 
 class Nats(Service):
@@ -70,10 +74,74 @@ class Nats(Service):
         (directory / "nats.conf").write_text("\n".join(lines) + "\n")
         return Node(self, name, port, [self.program.path, "-c", str(directory / "nats.conf")], directory)
 
+    def _bring_up(self) -> None:
+        super()._bring_up()
+        if self.size > 1:
+            self._until(self._replicate, "a replicated stream")
+
+    def _replicate(self) -> None:
+        """Create a stream with a replica on every node, publish to it, read the message back, and delete it."""
+        subject = "lab.ready"
+        with wire.Nats(self._nodes[0].port, self.user, self.password) as client:
+            client.jetstream("INFO", timeout_s=0.1)
+            wanted = {"name": READY, "subjects": [subject], "num_replicas": min(self.size, 5), "storage": "memory"}
+            try:
+                client.jetstream(f"STREAM.CREATE.{READY}", wanted)
+            except NotYet as answer:
+                if "already in use" not in str(answer):  # by an attempt of ours that was answered too late
+                    raise
+            stored = json.loads(client.request(subject, b"ready"))
+            if "seq" not in stored:
+                raise NotYet(str(stored))
+            client.jetstream(f"STREAM.MSG.GET.{READY}", {"seq": stored["seq"]})
+            client.jetstream(f"STREAM.DELETE.{READY}")
+
     def _probe(self, node: Node) -> None:
         with wire.Nats(node.port, self.user, self.password) as client:
-            client.jetstream("INFO", timeout_s=0.1)  # before there is a leader nobody answers, not even with an error
+            if self._most_run():
+                client.jetstream("INFO", timeout_s=0.1)  # before there is a leader nobody answers, not even with an error
             client.echo()
+
+    def _rejoin(self, node: Node, timeout_s: float) -> None:
+        super()._rejoin(node, timeout_s)
+        if self.size > 1 and self._most_run():  # its copies of the streams have caught up
+            ask = functools.partial(http.request, self._monitors[node.name], "/healthz")
+            self._until(ask, f"{node.name} to catch up", timeout_s=timeout_s, watch=False)
+
+    def leader(self, stream: str | None = None, timeout_s: float = 15.0) -> Node:
+        """The node that leads the cluster (it decides where streams live), or the one that leads a stream.
+
+        Args:
+            stream: the name of a stream.
+            timeout_s: an election takes 4 to 9 s.
+
+        Raises:
+            ServiceError: there is none in that time, or no such stream.
+        """
+        if stream is None:
+            return super().leader(timeout_s)
+        return self._wait_for_leader(functools.partial(self._find_stream_leader, stream), timeout_s)
+
+    def _find_leader(self) -> Node | None:
+        if self.size == 1:
+            return super()._find_leader()
+        if not self._most_run():
+            return None
+        name = self.monitor("/jsz").get("meta_cluster", {}).get("leader")
+        return self._running_node(name)
+
+    def _find_stream_leader(self, stream: str) -> Node | None:
+        with wire.Nats(self._running().port, self.user, self.password) as client:
+            try:
+                answer = client.jetstream(f"STREAM.INFO.{stream}", timeout_s=0.5)
+            except NotYet as refusal:
+                if "stream not found" in str(refusal):
+                    raise ServiceError(f"There is no stream {stream!r}.", do="create it first, or check its name") from None
+                raise
+        return self._running_node(answer.get("cluster", {}).get("leader") or self._nodes[0].name)
+
+    def _running_node(self, name: str | None) -> Node | None:
+        return next((node for node in self._nodes if node.name == name and node.state == "running"), None)
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)
@@ -84,7 +152,7 @@ class Nats(Service):
 
     def monitor(self, path: str, node: Node | None = None) -> dict:
         """What a node's monitoring port says, for example ``monitor("/connz")`` (https://docs.nats.io, monitoring)."""
-        node = node or next((node for node in self.nodes if node.state == "running"), self.nodes[0])
-        if node.name not in self._monitors:
-            raise NotYet("a server that is not ours: we do not know its monitoring port")
+        node = node or self._running()
+        if isinstance(node, Foreign):
+            raise ServiceError(f"The monitoring port of {node.url} is not known.", cause="somebody else started that server")
         return http.request(self._monitors[node.name], path, timeout_s=1.0)

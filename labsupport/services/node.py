@@ -83,6 +83,8 @@ class Node:
         """End it at once (SIGKILL), as a power cut would; its files stay."""
         with self._lock:
             self._must_be_up("kill")
+            if not self._paused:
+                self.service._before_kill(self)
             self._signal_kill()
             self._wait()
 
@@ -123,9 +125,11 @@ class Node:
         with self._lock:
             self.service._must_run()
             self._must_be_ours("restart")
+            if self.state == "running":
+                self.kill()
             self._signal_kill()
             self._wait()
-            self._launch()
+            self._launch(self.service._argv_again(self))
             self.service._rejoin(self, timeout_s)
 
     def __repr__(self) -> str:
@@ -133,12 +137,12 @@ class Node:
 
     # ---- for the service
 
-    def _launch(self) -> None:
+    def _launch(self, argv: list[str] | None = None) -> None:
         with open(self._log, "ab", buffering=0) as log:
             # A session of its own: an interrupt of the notebook goes to the kernel's process group and must miss it. A
             # file for its output: a pipe that nobody reads stops a broker after 64 KiB.
             self._process = subprocess.Popen(
-                self._argv,
+                argv or self._argv,
                 cwd=self._directory,
                 env=reaper.env(environment(self._directory, **self._variables)),
                 stdin=subprocess.DEVNULL,
