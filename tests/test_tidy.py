@@ -36,15 +36,20 @@ LAYERS = {
     "errors": set(),
     "environment": {"errors"},
     "history": {"errors"},
+    "checkers": {"errors", "history", "messages"},
     "services": {"errors"},
-    "view": {"errors", "history"},
-    "exercises": {"errors", "history", "services", "view"},
-    "grading": {"errors", "history", "services", "view", "exercises"},
+    "view": {"errors", "history", "checkers"},
+    "exercises": {"errors", "history", "checkers", "services", "view"},
+    "grading": {"errors", "history", "checkers", "services", "view", "exercises"},
     "bench": {"errors"},
-    "cli": {"errors", "environment", "history", "services", "view", "exercises", "grading", "bench"},
+    "cli": {"errors", "environment", "history", "checkers", "services", "view", "exercises", "grading", "bench"},
     "__main__": {"errors", "environment", "cli"},
     "__init__": set(),
 }
+
+# These touch no socket, process, thread, clock or file.
+PURE = {"history", "checkers"}
+WORLDLY = set("asyncio multiprocessing os pathlib select signal socket subprocess threading time uuid".split())
 
 CODE_LINES, NODE_LINES = 15, 35
 TEXT_WORDS, CODE_RUN, CELLS, EXERCISES, PREDICTIONS = 150, 2, 80, 5, 8
@@ -120,6 +125,19 @@ def test_imports_point_down_only(path):
             names = [alias.name.split(".")[1] for alias in node.names if alias.name.startswith("labsupport.")]
         wrong += [name for name in names if name != own and name not in LAYERS[own]]
     assert wrong == []
+
+
+@pytest.mark.parametrize("part", sorted(PURE))
+def test_a_pure_part_of_the_package_imports_nothing_of_the_world(part):
+    own = {ROOT / "labsupport" / f"{part}.py", *(ROOT / "labsupport" / part).rglob("*.py")}
+    paths = [path for path in python_files("labsupport") if path in own]
+    found = []
+    for path in paths:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found += [f"{path.name}: {name}" for name in names if name.split(".")[0] in WORLDLY]
+    assert paths and found == []
 
 
 @pytest.mark.parametrize("path", python_files("labsupport"), ids=lambda path: str(path.relative_to(ROOT)))
