@@ -25,7 +25,7 @@ from typing import TypeVar
 from labsupport.errors import LearnerError, ServiceError, SetupError, disk_errors_explained
 from labsupport.services import ports, reaper, sources
 from labsupport.services.node import Foreign, Node
-from labsupport.services.wire import NotYet
+from labsupport.services.wire import NotYet, patience
 
 Value = TypeVar("Value")
 ATTEMPTS = 5  # starts, when somebody takes one of our ports between the draw and the broker's bind
@@ -37,6 +37,10 @@ _started: weakref.WeakSet[Service] = weakref.WeakSet()
 
 class StartAgain(Exception):
     """The start failed by bad luck (its reason says which), and another try may succeed."""
+
+
+class Overdue(ServiceError):
+    """A condition did not come true in its time."""
 
 
 class Service:
@@ -85,11 +89,15 @@ class Service:
         for node in self._nodes:
             node._launch()
         for node in self._nodes:
-            self._until(functools.partial(self._probe, node), f"{node.name} to answer")
+            self._until(self._probe_of(node), f"{node.name} to answer")
 
-    def _probe(self, node: Node) -> None:
-        """One real round trip with short timeouts; raises while the node does not answer as it should."""
+    def _probe(self, node: Node, timeout_s: float) -> None:
+        """One real round trip; raises while the node does not answer as it should."""
         raise NotImplementedError
+
+    def _probe_of(self, node: Node) -> Callable[[], None]:
+        timeouts = patience()
+        return lambda: self._probe(node, next(timeouts))
 
     def _before_kill(self, node: Node) -> None:
         """Called before a lesson kills a node that runs."""
@@ -100,7 +108,7 @@ class Service:
 
     def _rejoin(self, node: Node, timeout_s: float) -> None:
         """Return when a node that was started again answers."""
-        self._until(functools.partial(self._probe, node), f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
+        self._until(self._probe_of(node), f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
 
     def _url_of(self, host: str, port: int) -> str:
         raise NotImplementedError
@@ -262,11 +270,11 @@ class Service:
 
         try:
             return self._until(look, "a leader", timeout_s=timeout_s, watch=False)
-        except ServiceError as error:
+        except Overdue as error:
             states = ", ".join(f"{node.name} {node.state}" for node in self._nodes)
             raise ServiceError(
                 f"{self.title} has no leader after {timeout_s:g} s ({states}).",
-                cause=error.cause or "fewer than half of the nodes can talk to each other",
+                cause=f"fewer than half of the nodes can talk to each other, or the election goes on ({error.cause})",
                 do="restart or resume a node: a leader needs more than half of them",
             ) from None
 
@@ -302,7 +310,7 @@ class Service:
             if watch:
                 self._check_deaths()
             if time.monotonic() > end:
-                raise ServiceError(
+                raise Overdue(
                     f"Waited {timeout_s:g} s in vain for {what} ({self.title}).",
                     cause=f"the last answer was: {last or type(last).__name__}",
                     do="look at its log with .logs(), and whether this machine is very busy",

@@ -171,7 +171,7 @@ def ask(erlang: Erlang, home: Path, port: int, expression: str, *, timeout_s: fl
         raise SetupError("This Erlang has no erl_call, with which we ask RabbitMQ about its queues.") from None
     except subprocess.TimeoutExpired:
         raise ServiceError("RabbitMQ does not answer a question about its queues.") from None
-    kind, _, value = asked.stdout.partition(", ")
-    if asked.returncode or kind != "{ok":
-        raise ServiceError("RabbitMQ could not answer a question about its queues.", cause=asked.stdout + asked.stderr)
-    return value.rstrip("}\n") if value.endswith("}") else value
+    answer = asked.stdout.strip()
+    if asked.returncode or not answer.startswith("{ok, "):
+        raise ServiceError("RabbitMQ could not answer a question about its queues.", cause=answer + asked.stderr)
+    return answer.removeprefix("{ok, ").removesuffix("}")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from labsupport.services import ports
 from labsupport.services.base import Service
 from labsupport.services.node import Node
-from labsupport.services.wire import NotYet, http
+from labsupport.services.wire import NotYet, http, patience
 
 # Heartbeat and election timeout in ms. A single member loses an election to nobody. Three at 50/500 replace a killed leader
 # in 0.6 s and keep theirs on a machine whose cores are all busy; at 10/100 they do not.
@@ -78,13 +78,15 @@ class Etcd(Service):
             if node is not self._nodes[-1]:
                 # A new member asks the others whether the cluster exists; a peer that has its port but does not serve it
                 # yet would stall that question for a second (https://github.com/etcd-io/etcd/issues/4387).
-                self._until(functools.partial(http.request, peer, "/version"), f"{node.name} to meet the others")
+                timeouts = patience()
+                self._until(lambda: http.request(peer, "/version", timeout_s=next(timeouts)), f"{node.name} to be met")  # noqa: B023
         for node in self._nodes:
-            self._until(functools.partial(self._probe, node), f"{node.name} to answer")
+            self._until(self._probe_of(node), f"{node.name} to answer")
 
-    def _probe(self, node: Node) -> None:
+    def _probe(self, node: Node, timeout_s: float) -> None:
         """A linearizable read: it needs a leader that has heard from a majority, and changes nothing."""
-        http.request(node.port, "/v3/kv/range", {"key": READY_KEY, "serializable": not self._most_run()})
+        question = {"key": READY_KEY, "serializable": not self._most_run()}
+        http.request(node.port, "/v3/kv/range", question, timeout_s=timeout_s)
 
     def _find_leader(self) -> Node | None:
         """The member that calls itself the leader in the latest term: one that was frozen may not know of the next."""

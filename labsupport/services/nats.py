@@ -96,10 +96,10 @@ class Nats(Service):
             client.jetstream(f"STREAM.MSG.GET.{READY}", {"seq": stored["seq"]})
             client.jetstream(f"STREAM.DELETE.{READY}")
 
-    def _probe(self, node: Node) -> None:
-        with wire.Nats(node.port, self.user, self.password) as client:
+    def _probe(self, node: Node, timeout_s: float) -> None:
+        with wire.Nats(node.port, self.user, self.password, timeout_s=timeout_s) as client:
             if self._most_run():
-                client.jetstream("INFO", timeout_s=0.1)  # before there is a leader nobody answers, not even with an error
+                client.jetstream("INFO", timeout_s=timeout_s)  # before there is a leader nobody answers, not even with an error
             client.echo()
 
     def _rejoin(self, node: Node, timeout_s: float) -> None:

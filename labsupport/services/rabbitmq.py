@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import secrets
+from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from labsupport.errors import ServiceError
+from labsupport.errors import ServiceError, SetupError
 from labsupport.services import erlang, ports, sources
-from labsupport.services.base import Service
+from labsupport.services.base import Service, StartAgain
 from labsupport.services.node import Node
-from labsupport.services.wire import NotYet, amqp
+from labsupport.services.wire import NotYet, amqp, connect
+
+
+# For each quorum queue its name, in hexadecimal (the answer is text, and a name can hold anything), and whether this node's member of it is its leader.
+QUORUM_QUEUES = """
+[{lists:flatten([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= element(4, amqqueue:get_name(Q))]), State}
+ || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
+    {_, State} <- ets:lookup(ra_state, element(1, amqqueue:get_pid(Q)))]
+"""
+# What a queue's own process counts (the numbers that RabbitMQ publishes are up to 5 s old for a quorum queue).
+QUEUE_DEPTH = """
+case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, NAME)) of
+    {ok, Q} ->
+        case amqqueue:get_type(Q) of
+            rabbit_quorum_queue ->
+                Count = fun(F) -> {ok, {_, N}, _} = ra:leader_query(amqqueue:get_pid(Q), F), N end,
+                {Count(fun rabbit_fifo:query_messages_ready/1), Count(fun rabbit_fifo:query_messages_checked_out/1)};
+            _ ->
+                [{_, Ready}, {_, Unacked}] = rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged]),
+                {Ready, Unacked}
+        end;
+    _ -> none
+end
+"""
+
+
+class QueueDepth(NamedTuple):
+    """How many messages are ready for a consumer, and how many are with one and not acknowledged."""
+
+    ready: int
+    unacked: int
 
 
 class RabbitMQ(Service):
@@ -56,16 +90,23 @@ class RabbitMQ(Service):
         home = sources.rabbitmq_home(self.program.path)
         self._boot = erlang.prepare(home, self.program.version, self._erlang, self._directory, trim=self._trim)
         self._cookie = secrets.token_hex(16)
-        drawn = ports.draw(2 * self.size)
+        drawn = ports.draw(2 * self.size + (1 if self.size > 1 else 0))
         self._ports = list(drawn)
-        clients, self._distribution = drawn[: self.size], drawn[self.size :]
+        clients, self._distribution, mapper = drawn[: self.size], drawn[self.size : 2 * self.size], drawn[2 * self.size :]
         if self._wanted_port is not None:
             clients = [self._wanted_port]
+        self._mapper = self._port_mapper(mapper[0]) if mapper else None
         return [self._member(index, port) for index, port in enumerate(clients)]
 
+    def _port_mapper(self, port: int) -> Node:
+        """Our own epmd, in the foreground: the one that Erlang would start becomes a daemon and outlives everything."""
+        directory = self._directory / "epmd"
+        directory.mkdir(mode=0o700)
+        return Node(self, "epmd", port, [self._erlang.tool("epmd"), "-port", str(port), "-address", "127.0.0.1"], directory)
+
     def _member(self, index: int, port: int) -> Node:
-        name = f"rabbit-{index}"
-        directory = self._directory / name
+        name, distribution = f"rabbit-{index}@localhost", str(self._distribution[index])
+        directory = self._directory / f"rabbit-{index}"
         directory.mkdir(mode=0o700)
         cookie = directory / ".erlang.cookie"
         cookie.write_text(self._cookie)
@@ -73,22 +114,124 @@ class RabbitMQ(Service):
         (directory / "enabled_plugins").write_text("[].\n")
         # Names are resolved from these two lines: no helper processes, and the machine's own name does not matter.
         (directory / "inetrc").write_text('{lookup,[file]}.\n{host,{127,0,0,1},["localhost"]}.\n')
-        distribution = self._distribution[index]
-        argv = [self._erlang.tool("erlexec"), *self._boot.arguments, *_machine_flags(directory, f"{name}@localhost")]
-        argv += ["-erl_epmd_port", str(distribution), "-s", "rabbit", "boot"]
-        variables = _settings(directory, f"{name}@localhost", port, distribution)
-        variables |= _emulator(self._erlang, self._boot.plugins)
+        variables = _settings(directory, name, port, distribution) | _emulator(self._erlang, self._boot.plugins)
         variables |= {"RABBITMQ_DEFAULT_USER": self.user, "RABBITMQ_DEFAULT_PASS": self.password}
-        return Node(self, name, port, argv, directory, **variables)
+        argv = [self._erlang.tool("erlexec"), *self._boot.arguments, *_machine_flags(directory, name)]
+        if self._mapper is None:
+            argv += ["-erl_epmd_port", distribution]  # every name is found at that one port, so nobody need be asked
+        else:
+            variables["ERL_EPMD_PORT"] = str(self._mapper.port)
+            argv += ["-kernel", "inet_dist_listen_min", distribution, "inet_dist_listen_max", distribution]
+            argv += _cluster(self.size)
+        return Node(self, f"rabbit-{index}", port, [*argv, "-s", "rabbit", "boot"], directory, **variables)
 
-    def _probe(self, node: Node) -> None:
+    def _bring_up(self) -> None:
+        if self._mapper is not None:
+            self._others = [self._mapper]
+            self._mapper._launch()
+            self._until(lambda: connect(self._mapper.port, 0.2).close(), "the port mapper")
+        super()._bring_up()
+        if self.size > 1:
+            self._until(self._replicate, "a quorum queue")
+
+    def _replicate(self) -> None:
+        """Declare a quorum queue with a member on every node, publish to it here, get the message there, delete it."""
+        queue = f"lab.ready.{secrets.token_hex(4)}"
+        kind = {"x-queue-type": "quorum", "x-quorum-initial-group-size": self.size}
+        first, *others = self._nodes
+        with amqp.Amqp(first.port, self.user, self.password, timeout_s=5.0) as client:
+            client.open_channel()
+            client.declare(queue, kind, durable=True)
+            client.publish(queue, b"ready")
+            for other in others:
+                with amqp.Amqp(other.port, self.user, self.password, timeout_s=5.0) as elsewhere:
+                    elsewhere.open_channel()
+                    try:
+                        elsewhere.declare(queue, passive=True)
+                    except NotYet:
+                        raise StartAgain("its nodes did not find each other") from None
+            client.delete(queue)
+
+    def _probe(self, node: Node, timeout_s: float) -> None:
+        # Not that timeout: a node accepts a connection when its boot is nearly done, and then takes its time to answer.
         _round_trip(node.port, self.user, self.password)
+
+    def _before_kill(self, node: Node) -> None:
+        """Let it note down what it has been told to declare.
+
+        RabbitMQ answers a declaration some milliseconds before its database has the decision on disk. To lose a queue that
+        way is not what a lesson kills a node for: messages keep their own, harder rules.
+        """
+        try:
+            self._ask(node, "sys:get_status(mnesia_recover), disk_log:sync(latest_log)", timeout_s=2.0)
+        except (ServiceError, SetupError):
+            pass  # it is too busy or too broken to be asked
+
+    # ---- asking
+
+    def _ask(self, node: Node, expression: str, timeout_s: float = 5.0) -> str:
+        index = self._nodes.index(node)
+        return erlang.ask(self._erlang, node._directory, self._distribution[index], expression, timeout_s=timeout_s)
+
+    def leader(self, queue: str | None = None, timeout_s: float = 10.0) -> Node:
+        """The node that leads a quorum queue; RabbitMQ has one leader for each such queue, and none for the whole.
+
+        Args:
+            queue: its name; without it, the first quorum queue by name.
+            timeout_s: how long to wait for an election to end.
+
+        Raises:
+            ServiceError: there is no leader in that time, or no such quorum queue.
+        """
+        if self.size == 1:
+            return super().leader(timeout_s)
+        return self._wait_for_leader(functools.partial(self._find_queue_leader, queue), timeout_s)
+
+    def _find_queue_leader(self, queue: str | None) -> Node | None:
+        states: dict[str, list[Node]] = {}
+        for node in self._nodes:
+            if node.state == "running":
+                for name, state in re.findall(r'{"([0-9a-f]*)", *(\w+)}', self._ask(node, QUORUM_QUEUES)):
+                    leaders = states.setdefault(bytes.fromhex(name).decode(), [])
+                    if state == "leader":
+                        leaders.append(node)
+        wanted = queue if queue is not None else min(states, default=None)
+        if wanted not in states:
+            raise ServiceError(
+                f"There is no quorum queue {queue!r}." if queue else "There is no quorum queue yet.",
+                cause="in RabbitMQ each quorum queue has a leader of its own; classic queues have none",
+                do='declare one: queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})',
+            )
+        return states[wanted][0] if states[wanted] and self._most_run() else None
+
+    def queue_depth(self, queue: str) -> QueueDepth:
+        """How many messages of a queue wait, and how many are with a consumer and not yet acknowledged.
+
+        It asks the queue itself, in some 10 ms, so it is never out of date; good for a picture drawn while workers run.
+
+        Raises:
+            ServiceError: there is no such queue, or RabbitMQ does not answer.
+        """
+        name = "<<" + ",".join(map(str, queue.encode())) + ">>"
+        answer = self._ask(self._running(), QUEUE_DEPTH.replace("NAME", name))
+        counts = re.fullmatch(r"{(\d+), *(\d+)}", answer)
+        if counts is None:
+            raise ServiceError(f"There is no queue {queue!r}." if answer == "none" else f"{queue!r} says {answer}.")
+        return QueueDepth(int(counts[1]), int(counts[2]))
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)
         vhost = unquote(address.path[1:]) or "/"
         user, password = unquote(address.username or "guest"), unquote(address.password or "guest")
         _round_trip(address.port or 5672, user, password, address.hostname, vhost)
+
+
+def _cluster(size: int) -> list[str]:
+    """All nodes start at once and look for each other, but only once: each further look would cost half a second under a
+    lock of the whole cluster, and a random pause for the others."""
+    names = ",".join(f"'rabbit-{index}@localhost'" for index in range(size))
+    formation = "[{discovery_retry_limit,1},{discovery_retry_interval,10}]"
+    return ["-rabbit", "cluster_nodes", f"{{[{names}],disc}}", "cluster_formation", formation]
 
 
 def _round_trip(port: int, user: str, password: str, host: str = "127.0.0.1", vhost: str = "/") -> None:
@@ -102,7 +245,7 @@ def _round_trip(port: int, user: str, password: str, host: str = "127.0.0.1", vh
             raise NotYet("the message did not come back")
 
 
-def _settings(directory, name: str, port: int, distribution: int) -> dict[str, str]:
+def _settings(directory: Path, name: str, port: int, distribution: str) -> dict[str, str]:
     """RabbitMQ's own variables: everything below `directory`, and no configuration file that exists."""
     files = {
         "RABBITMQ_MNESIA_BASE": "mnesia",
@@ -122,7 +265,7 @@ def _settings(directory, name: str, port: int, distribution: int) -> dict[str, s
         "RABBITMQ_NODENAME": name,
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_DIST_PORT": distribution,
         "RABBITMQ_LOGS": "-",  # to standard output, so into our log
         "ERL_EPMD_ADDRESS": "127.0.0.1",
         "ERL_EPMD_PORT": "1",  # refuses at once; anything that accepts and is not epmd would hang the start
@@ -147,7 +290,7 @@ def _emulator(found: erlang.Erlang, plugins: str) -> dict[str, str]:
     }
 
 
-def _machine_flags(directory, name: str) -> list[str]:
+def _machine_flags(directory: Path, name: str) -> list[str]:
     """Flags of the virtual machine and settings of its applications."""
     flags = "-noinput -noshell +W w +P 65536 +t 1048576 +sbwt none +sbwtdcpu none +sbwtdio none +B i".split()
     # The distribution is up before RabbitMQ looks for it: it then does not start a second machine to wake the port mapper.

@@ -158,7 +158,7 @@ class Redis(Service):
 
     # ---- asking
 
-    def _probe(self, node: Node) -> None:
+    def _probe(self, node: Node, timeout_s: float) -> None:
         if self.size == 1 or node is self._primary_by_sentinels():
             _round_trip(node.port, self.password)
         elif node in self._nodes:

@@ -6,7 +6,9 @@ a service begins to answer.
 
 from __future__ import annotations
 
+import itertools
 import socket
+from collections.abc import Iterator
 
 
 class NotYet(Exception):
@@ -17,3 +19,12 @@ def connect(port: int, timeout_s: float, host: str = "127.0.0.1") -> socket.sock
     connection = socket.create_connection((host, port), timeout_s)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
+
+
+def patience(first_s: float = 0.02, most_s: float = 0.5) -> Iterator[float]:
+    """Timeouts for one attempt after another: short at first, longer each time.
+
+    Some services do not refuse a request that comes too early but never answer it, so a long timeout would become the
+    time of the start; on a busy machine a short one would never be enough.
+    """
+    return (min(first_s * 1.4**attempt, most_s) for attempt in itertools.count())
