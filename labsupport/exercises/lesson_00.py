@@ -193,8 +193,8 @@ LESSON = Lesson(
             hints=(
                 "Look at the ponger above: where does it take the address that it answers to from?",
                 "What would the client need to match your answer with its question, if it had sent five of them?",
-                "Decode the bytes; leave at once if the type is not a request; build a dictionary with three fields, two of "
-                "them taken from the request; publish its JSON once, to the message's reply subject.",
+                "Decode the bytes; leave at once if the type is not a request; build a dictionary of three fields, two "
+                "of them from the request; publish its JSON once, to the message's reply subject.",
             ),
         ),
     ),

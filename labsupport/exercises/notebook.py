@@ -65,7 +65,7 @@ def hint(exercise_id: str, rung: int | None = None) -> HintCard:
     if number not in range(1, len(exercise.hints) + 1):
         raise LearnerError(f"there is no hint {rung}", do=f"ask for 1 to {len(exercise.hints)}")
     record.add("hint", exercise=exercise.id, rung=number)
-    return HintCard(exercise.id, number, exercise.hints[: number])
+    return HintCard(exercise.id, number, exercise.hints[:number])
 
 
 class Prediction:
@@ -135,7 +135,9 @@ def progress() -> Table:
 def _merged(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """The rows, a first column that repeats left empty."""
     firsts = [""] + [row[0] for row in rows]
-    return [row if row[0] != before else ("", *row[1:]) for row, before in zip(rows, itertools.chain(firsts), strict=False)]
+    return [
+        row if row[0] != before else ("", *row[1:]) for row, before in zip(rows, itertools.chain(firsts), strict=False)
+    ]
 
 
 def _described(value: object) -> str:

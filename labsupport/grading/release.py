@@ -84,7 +84,9 @@ def without_solution(source: str, cell_id: str) -> str:
             kept += [indent + text for text in stub or ['raise NotImplementedError("your code here")']]
             stub = None
         elif mark in (BEGIN, END) or "BEGIN SOLUTION" in line or "END SOLUTION" in line:
-            raise LabBug(f"cell {cell_id}: {line!r} is out of place", do=f"pair {BEGIN!r} with {END!r}, each on a line alone")
+            raise LabBug(
+                f"cell {cell_id}: {line!r} is out of place", do=f"pair {BEGIN!r} with {END!r}, each on a line alone"
+            )
         elif stub is None:
             kept.append(line)
         elif mark.startswith(STUB):
@@ -116,12 +118,10 @@ def _nbgrader(cell_id: str, tags: list[str], source: str) -> dict[str, Any]:
 
 
 def outdated() -> dict[pathlib.Path, str | None]:
-    """Every file in lessons/ that is not what solutions/ gives, with the text it should have (None: it should not be)."""
+    """Every file of lessons/ that solutions/ does not give, with the text that it should have, or None for no file."""
     wanted = {LESSONS / path.name: learners_text(path.read_text("utf-8")) for path in sorted(SOLUTIONS.glob("*.ipynb"))}
     stray = {path: None for path in LESSONS.glob("*.ipynb") if path not in wanted}
-    differing = {
-        path: text for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text
-    }
+    differing = {path: text for path, text in wanted.items() if not path.exists() or path.read_text("utf-8") != text}
     return {**differing, **stray}
 
 

@@ -86,7 +86,9 @@ class VerdictCard(Card):
         return lines
 
     def html(self) -> str:
-        parts = [f'<p><b class="lab-tag"><span aria-hidden="true">{self._symbol}</span> {escape(self.headline)}</b></p>']
+        parts = [
+            f'<p><b class="lab-tag"><span aria-hidden="true">{self._symbol}</span> {escape(self.headline)}</b></p>'
+        ]
         for label, text in self._lines():
             code = label in ("hint", "replay")
             shown = f"<code>{escape(text)}</code>" if code else escape(text).replace("\n", "<br>")

@@ -75,7 +75,10 @@ def test_an_exception_is_shown_with_the_learners_frames_only(tmp_path):
     verdict = from_source(tmp_path, source)
     assert verdict.outcome is Outcome.FAIL
     assert "JSONDecodeError" in verdict.summary
-    assert [line.split(":")[0] for line in verdict.evidence[-3:-1]] == ["work.py, line 5, in work", "work.py, line 3, in helper"]
+    assert [line.split(":")[0] for line in verdict.evidence[-3:-1]] == [
+        "work.py, line 5, in work",
+        "work.py, line 3, in helper",
+    ]
 
 
 def test_a_syntax_error_is_a_failure_in_words(tmp_path):
@@ -139,7 +142,12 @@ def test_a_named_rejection_carries_its_evidence_and_the_line_that_replays_it():
         run.reject("too_small", "3 is less than 4", expected=4, got=3, evidence=["sent 3"])
 
     verdict = verdict_on(print, check, seed=7)
-    assert (verdict.outcome, verdict.misconception, verdict.expected, verdict.got) == (Outcome.FAIL, "too_small", "4", "3")
+    assert (verdict.outcome, verdict.misconception, verdict.expected, verdict.got) == (
+        Outcome.FAIL,
+        "too_small",
+        "4",
+        "3",
+    )
     assert verdict.evidence == ("sent 3",)
     assert verdict.replay == 'check("99.1", work, seed=7)'
 

@@ -24,7 +24,9 @@ def test_lessons_is_what_solutions_gives():
 
 
 def test_a_solution_region_becomes_its_stub_at_its_indent():
-    solved = "def f():\n    ### BEGIN SOLUTION\n    #: raise NotImplementedError('f')\n    return 1\n    ### END SOLUTION\n"
+    solved = (
+        "def f():\n    ### BEGIN SOLUTION\n    #: raise NotImplementedError('f')\n    return 1\n    ### END SOLUTION\n"
+    )
     assert release.without_solution(solved, "x") == "def f():\n    raise NotImplementedError('f')\n"
 
 
@@ -55,7 +57,9 @@ def test_outputs_and_counts_are_stripped_and_ids_kept():
 
 def test_cells_for_instructors_are_left_out():
     kept = {"id": "kept", "source": "1"}
-    assert [cell["id"] for cell in released(kept, {"id": "x", "source": "2", "metadata": {"tags": ["instructor-only"]}})] == ["kept"]
+    assert [
+        cell["id"] for cell in released(kept, {"id": "x", "source": "2", "metadata": {"tags": ["instructor-only"]}})
+    ] == ["kept"]
 
 
 def test_exercise_and_check_cells_carry_nbgraders_metadata():

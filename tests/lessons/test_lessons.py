@@ -74,7 +74,11 @@ def no_process_left():
     """Whatever a lesson starts is gone with it: nothing that this test brought into being lives on."""
     before = {process.pid for process in psutil.process_iter()}
     yield
-    ours = [p for p in psutil.process_iter(["cwd", "name"]) if p.pid not in before and "labsupport-" in (p.info["cwd"] or "")]
+    ours = [
+        p
+        for p in psutil.process_iter(["cwd", "name"])
+        if p.pid not in before and "labsupport-" in (p.info["cwd"] or "")
+    ]
     _, alive = psutil.wait_procs(ours, timeout=5)
     assert [process.info["name"] for process in alive] == []
 

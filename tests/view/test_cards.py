@@ -27,7 +27,15 @@ CARD = VerdictCard(FAILED, title="crash-safe worker", misconception="The broker 
 
 @pytest.mark.parametrize(
     "said",
-    ["FAIL 12.1 · crash-safe worker", "3 of 10 jobs are gone", "auto ack", "The broker forgets it.", "10 results", "7 results", "worker killed"],
+    [
+        "FAIL 12.1 · crash-safe worker",
+        "3 of 10 jobs are gone",
+        "auto ack",
+        "The broker forgets it.",
+        "10 results",
+        "7 results",
+        "worker killed",
+    ],
 )
 def test_both_forms_say_all_of_it(said):
     bundle = CARD._repr_mimebundle_()
