@@ -6,21 +6,18 @@ Standard library only at module level; each command makes or enters the course's
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from labsupport import environment, system
-from labsupport.environment import ROOT
-from labsupport.errors import LabError, SetupError
-
-FIRST_LESSON = "00_start_here.ipynb"
+from labsupport import environment
+from labsupport.environment import ROOT, programs
+from labsupport.errors import LabError
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run one command; its exit status: 0 all is well, 1 something does not hold, 2 it could not be done, 130 Ctrl-C."""
+    """Run one command; its exit status: 0 all is well, 1 something does not hold, 2 could not be done, 130 Ctrl-C."""
     try:
         arguments, rest = _parser().parse_known_args(argv)
         if rest and not arguments.passes_on:
@@ -71,14 +68,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _lab(arguments: argparse.Namespace) -> int:
-    environment.enter(arguments.argv, programs=system.FOR_LESSONS)
-    from labsupport import jupyter
+    environment.enter(arguments.argv, wanted=programs.FOR_LESSONS)
+    from labsupport.environment import lab
 
-    return jupyter.run(ROOT / "lessons", FIRST_LESSON, port=arguments.port, browser=not arguments.no_browser)
+    return lab.run(ROOT, port=arguments.port, browser=not arguments.no_browser)
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    environment.enter(arguments.argv, extra=("dev",), programs=system.FOR_TESTS, insist=True)
+    environment.enter(arguments.argv, extra=("dev",), wanted=programs.FOR_TESTS, insist=True)
     # A path is meant from where the command was typed; pytest runs at the root.
     given = [str(Path(word).resolve()) if Path(word).exists() else word for word in arguments.rest]
     browser = ROOT / "tests" / "browser"
@@ -96,16 +93,16 @@ def _pytest(words: Sequence[str]) -> int:
 
 def _doctor(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv)
-    from labsupport.services.doctor import main as show
+    from labsupport.services.doctor import main as doctor
 
-    return show(arguments.argv[1:])
+    return doctor(arguments)
 
 
 def _release(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv)
     from labsupport.grading.release import main as release
 
-    return release(arguments.argv[1:])
+    return release(arguments)
 
 
 def _bench(arguments: argparse.Namespace) -> int:
@@ -117,6 +114,6 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     everything = tuple(environment.extras())
-    environment.enter(arguments.argv, extra=everything, programs=system.FOR_TESTS, insist=True)
+    environment.enter(arguments.argv, extra=everything, wanted=programs.FOR_TESTS, insist=True)
     print("Everything that later lessons need is here.")
     return 0

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -110,27 +111,23 @@ def run(
     on_line: Callable[[str], None] = lambda line: None,
     env: dict[str, str] | None = None,
     keep_open: Sequence[int] = (),
-    may_outlive: bool = False,
 ) -> tuple[int, str]:
-    """Run an installer to its end.
+    """Run an installer to its end; it ends at once when we are interrupted, killed or otherwise gone.
 
     Args:
         command: program and arguments.
         on_line: called with each line that it prints.
         env: its environment; ours by default.
         keep_open: descriptors that it holds open as long as it runs (our lock).
-        may_outlive: True for a program that must not be cut off halfway (apt-get, brew): it is only asked to stop.
 
     Returns:
         (exit status, everything it printed).
     """
-    words = [os.fspath(word) for word in command]
-    if not may_outlive:
-        base = getattr(sys, "_base_executable", None) or sys.executable
-        words = [base, "-I", "-S", "-c", _GUARDIAN, " ".join(map(str, keep_open)), *words]
-    process = subprocess.Popen(
-        words,
-        stdin=subprocess.DEVNULL if may_outlive else subprocess.PIPE,
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    guarded = [base, "-I", "-S", "-c", _GUARDIAN, " ".join(map(str, keep_open)), *map(os.fspath, command)]
+    with subprocess.Popen(
+        guarded,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -138,21 +135,37 @@ def run(
         env=env,
         pass_fds=list(keep_open),
         start_new_session=True,
-    )
-    printed = []
-    try:
-        for line in process.stdout:
-            printed.append(line)
-            on_line(line.rstrip())
-        return process.wait(), "".join(printed)
-    except BaseException:
-        if may_outlive:
-            process.send_signal(signal.SIGINT)  # apt-get stops between packages, never inside one
-        else:
+    ) as process:
+        printed = []
+        try:
+            for line in process.stdout:
+                printed.append(line)
+                on_line(line.rstrip())
+            return process.wait(), "".join(printed)
+        except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        raise
+            raise
+
+
+def run_uncut(command: Sequence[str], started: Callable[[subprocess.Popen], None]) -> tuple[int, str]:
+    """Run a system's own installer, which must never be cut off halfway: it goes on when we are gone.
+
+    Args:
+        command: program and arguments.
+        started: called with the process, which may be asked to stop (SIGINT) and takes its time.
+
+    Returns:
+        (exit status, everything it printed).
+    """
+    with tempfile.TemporaryFile() as output:  # a pipe would break, and the installer with it, when we end first
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        started(process)
+        status = process.wait()
+        output.seek(0)
+        return status, output.read().decode("utf-8", "replace")
 
 
 @contextlib.contextmanager
@@ -189,11 +202,3 @@ def every(seconds: float, action: Callable[[], object]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-@contextlib.contextmanager
-def flushed() -> Iterator[None]:
-    """Nothing that was printed gets lost when another program takes this process over."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    yield

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from labsupport import installing
+from labsupport.environment import installing
 
 # Debian keeps servers where only root's PATH looks; Homebrew's sbin is on nobody's PATH by default.
-_ALSO_LOOK_IN = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/opt/homebrew/bin")
+_ALSO_LOOK_IN = (
+    "/usr/sbin",
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/lib/rabbitmq/bin",
+    "/opt/homebrew/sbin",
+    "/opt/homebrew/bin",
+)
+_TRIED = "share/labsupport/did-not-come.json"
 
 
 @dataclass(frozen=True)
@@ -51,59 +63,82 @@ FOR_LESSONS = (RABBITMQ, GEARMAN, THRIFT)
 FOR_TESTS = (*FOR_LESSONS, CHROMIUM)
 
 
-def missing(programs: Sequence[Program]) -> list[Program]:
+def missing(wanted: Sequence[Program]) -> list[Program]:
     """Those of the programs that are not on this machine."""
-    return [program for program in programs if not program.find()]
+    return [program for program in wanted if not program.find()]
 
 
-def install_line(programs: Sequence[Program]) -> str:
+def install_line(wanted: Sequence[Program]) -> str:
     """The one line that brings the programs, for a person to run; "" where we know of none."""
     if sys.platform == "darwin":
-        names = [program.brew for program in programs if program.brew]
+        names = [program.brew for program in wanted if program.brew]
         return f"brew install {' '.join(names)}" if names else ""
-    names = [program.apt for program in programs if program.apt]
+    names = [program.apt for program in wanted if program.apt]
     return f"sudo apt-get install --no-install-recommends {' '.join(names)}" if names else ""
 
 
-def notice(programs: Sequence[Program]) -> None:
-    """Say which programs are missing and what brings them, in one line; nothing if none is."""
-    if programs:
-        names = ", ".join(program.name for program in programs)
-        line = install_line(programs)
-        todo = f"bring them with: {line}" if line else "see https://www.rabbitmq.com, gearman.org, thrift.apache.org"
-        sys.stderr.write(f"Some lessons need {names}, not on this machine; {todo}\n")
+def worth_trying(wanted: Sequence[Program], prefix: Path) -> bool:
+    """Whether not all of the programs have already failed to come in this environment."""
+    try:
+        tried = json.loads((prefix / _TRIED).read_text("utf-8"))
+    except (OSError, ValueError):
+        return os.access(prefix, os.W_OK)  # where nothing can be remembered, each start would try again
+    return not {program.name for program in wanted} <= set(tried)
+
+
+def remember(still_missing: Sequence[Program], prefix: Path) -> None:
+    """Note which programs did not come, so that each later start does not spend time on them."""
+    with contextlib.suppress(OSError):
+        if still_missing or (prefix / _TRIED).exists():
+            (prefix / _TRIED).parent.mkdir(parents=True, exist_ok=True)
+            (prefix / _TRIED).write_text(json.dumps([program.name for program in still_missing]), "utf-8")
+
+
+def notice(absent: Sequence[Program]) -> None:
+    """Say which programs are missing and the line that brings them; nothing if none is."""
+    if absent:
+        line = install_line(absent)
+        names = ", ".join(program.name for program in absent)
+        todo = f"To bring what this system offers, run: {line}" if line else "Install what you need from its own site."
+        sys.stderr.write(f"Not on this machine, and some lessons or tests need it: {names}. {todo}\n")
 
 
 class Bringing:
-    """Brings the programs while the block does something else; never fails, only says so.
+    """Brings programs while the block does something else; never fails, only says what did not come.
 
     Args:
-        programs: what is missing.
+        wanted: the programs, none of which is on this machine.
     """
 
-    def __init__(self, programs: Sequence[Program]) -> None:
-        self._programs = list(programs)
+    def __init__(self, wanted: Sequence[Program]) -> None:
+        self._wanted = list(wanted)
         self._said: list[str] = []
+        self._process: subprocess.Popen | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._bring, daemon=True)
 
     def __enter__(self) -> Bringing:
-        self._thread.start()
+        if self._wanted:
+            self._thread.start()
         return self
 
-    def __exit__(self, *exc_info) -> None:
+    def __exit__(self, kind, *_rest) -> None:
         self._stopped.set()
+        if kind and self._thread.is_alive() and self._process:
+            # Asked like this, apt-get stops where that does no harm. One that root runs for us only goes on.
+            with contextlib.suppress(OSError):
+                self._process.send_signal(signal.SIGINT)
+            sys.stderr.write("System programs: their installer ends by itself, in the background.\n")
 
     @property
     def still_missing(self) -> list[Program]:
-        return missing(self._programs)
+        return missing(self._wanted)
 
     def finish(self) -> None:
         """Wait until all is tried, then say what came and what did not."""
         if self._thread.is_alive():
-            names = ", ".join(program.name for program in self._programs)
             with installing.StatusLine("System programs") as line:
-                line.phase(f"installing {names}")
+                line.phase(f"installing {', '.join(program.name for program in self._wanted)}")
                 while self._thread.is_alive():
                     self._thread.join(0.2)
         for words in self._said:
@@ -119,72 +154,82 @@ class Bringing:
         except OSError as error:
             self._said.append(f"System programs: {error}.")
 
+    def _started(self, process: subprocess.Popen) -> None:
+        self._process = process
+
     def _with_brew(self) -> None:
-        brew = shutil.which("brew") or shutil.which("brew", path="/opt/homebrew/bin:/usr/local/bin")
-        names = [program.brew for program in self._programs if program.brew]
+        brew = shutil.which("brew", path=os.pathsep.join([os.environ.get("PATH", ""), *_ALSO_LOOK_IN]))
+        names = [program.brew for program in self._wanted if program.brew]
         if brew and names:
-            status, printed = installing.run(
-                [brew, "install", *names], env={**os.environ, "NONINTERACTIVE": "1"}, may_outlive=True
-            )
-            self._tell("brew", names, status, printed)
+            command = ["/usr/bin/env", "NONINTERACTIVE=1", "HOMEBREW_NO_AUTO_UPDATE=1", brew, "install", *names]
+            self._tell("brew", names, *installing.run_uncut(command, self._started))
 
     def _with_apt(self) -> None:
-        packages = [program.apt for program in self._programs if program.apt]
-        if not packages or as_root() is None or not shutil.which("apt-get"):
+        packages = [program.apt for program in self._wanted if program.apt]
+        root = as_root()
+        if not packages or root is None or not shutil.which("apt-get"):
             return
-        failed = _apt_get(packages, self._stopped)
-        came = [program for program in self._programs if program.find()]
-        units = [program.unit for program in came if program.unit]
-        self._tell("apt-get", packages, 1 if failed else 0, failed)
+        self._tell("apt-get", packages, *_apt_get(root, packages, self._stopped, self._started))
+        units = [program.unit for program in self._wanted if program.unit and program.find()]
         if units and os.path.isdir("/run/systemd/system"):
-            subprocess.run([*as_root(), "systemctl", "disable", "--now", *units], capture_output=True)
+            subprocess.run([*root, "systemctl", "disable", "--now", *units], capture_output=True, check=False)
+            names = ", ".join(units)
             self._said.append(
-                f"System programs: {', '.join(units)} will not run by itself; the course starts its own on free ports."
+                f"System programs: {names} will not run by itself; the course starts its own when needed."
             )
 
     def _tell(self, tool: str, packages: Sequence[str], status: int, printed: str) -> None:
         if status == 0:
             self._said.append(f"System programs: {', '.join(packages)} installed by {tool}.")
         else:
-            last = [text for text in printed.splitlines() if text.startswith(("E:", "Error"))] or printed.splitlines()
-            self._said.append(f"System programs: {tool} could not install all of them: {(last or ['no reason given'])[-1]}")
+            lines = [text for text in printed.splitlines() if text.strip()] or ["it gave no reason"]
+            errors = [text for text in lines if text.startswith(("E:", "Error"))] or lines
+            self._said.append(f"System programs: {tool} could not bring all of them: {errors[-1]}")
 
 
 def as_root() -> list[str] | None:
-    """The words before a command that make root run it, or None if we may not."""
+    """The words before a command that make root run it without asking for a password, or None."""
     if os.geteuid() == 0:
         return []
     sudo = shutil.which("sudo")
-    if sudo and subprocess.run([sudo, "-n", "true"], capture_output=True, stdin=subprocess.DEVNULL).returncode == 0:
-        return [sudo, "-n"]
-    return None
+    if not sudo:
+        return None
+    asked = subprocess.run([sudo, "-n", "true"], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    return [sudo, "-n"] if asked.returncode == 0 else None
 
 
-def apt_install(packages: Sequence[str], line: installing.StatusLine) -> bool:
+def apt_install(packages: Sequence[str]) -> bool:
     """Whether apt-get installed the packages; False at once where it may not be used."""
-    if as_root() is None or not shutil.which("apt-get"):
+    root = as_root()
+    if root is None or not shutil.which("apt-get"):
         return False
-    return not _apt_get(list(packages), threading.Event())
+    return _apt_get(root, packages, threading.Event(), lambda process: None)[0] == 0
 
 
-def _apt_get(packages: list[str], stopped: threading.Event) -> str:
-    """Install the packages; what apt-get printed if some did not come, else ""."""
+def _apt_get(
+    root: Sequence[str],
+    packages: Sequence[str],
+    stopped: threading.Event,
+    started: Callable[[subprocess.Popen], None],
+) -> tuple[int, str]:
+    """Install the packages, or as many as there are; (exit status, what apt-get printed)."""
 
     def apt(*words: str) -> tuple[int, str]:
         if stopped.is_set():
             return 1, "stopped"
-        settings = ["DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_MODE=l", "LC_ALL=C"]
-        return installing.run([*as_root(), "env", *settings, *words], may_outlive=True)
+        quiet = ["DEBIAN_FRONTEND=noninteractive", "APT_LISTCHANGES_FRONTEND=none", "NEEDRESTART_MODE=l", "LC_ALL=C"]
+        return installing.run_uncut([*root, "env", *quiet, *words], started)
 
-    install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=60")
+    lock = ("-o", "DPkg::Lock::Timeout=60")
+    install = ("apt-get", "install", "-y", "-q", "--no-install-recommends", *lock)
     status, printed = apt(*install, *packages)
     if status and "dpkg --configure -a" in printed:  # an installation was cut off halfway, by a power loss say
         apt("dpkg", "--configure", "-a")
         status, printed = apt(*install, *packages)
     if status and re.search(r"Unable to locate|no installation candidate|Failed to fetch|404", printed):
-        apt("apt-get", "update", "-q", "-o", "DPkg::Lock::Timeout=60")
+        apt("apt-get", "update", "-q", *lock)
         status, printed = apt(*install, *packages)
     if status and len(packages) > 1:  # one package that this system lacks must not keep the others away
         answers = [apt(*install, package) for package in packages]
         status, printed = next((answer for answer in answers if answer[0]), (0, ""))
-    return printed if status else ""
+    return status, printed
