@@ -441,7 +441,7 @@ def _install(
             line.detail(f"{found[1]}, package {len(seen)}")
         elif text.startswith(("Installing collected", "Prepared ")):
             unpacking = True
-            line.phase(f"installing {len(seen)} packages" if seen else "installing")
+            line.phase(f"installing {len(seen)} package{'s' if len(seen) > 1 else ''}" if seen else "installing")
 
     if uv:
         words = ["--reinstall" if word == "--force-reinstall" else word for word in words]
