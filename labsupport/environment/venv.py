@@ -236,8 +236,8 @@ def _version(python: Path) -> list[int]:
 
 
 def _packages(python: Path) -> Path:
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    answer = subprocess.run([python, "-I", "-S", "-c", ask], capture_output=True, check=True, text=True)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"  # only site (no -S) knows that this is an environment
+    answer = subprocess.run([python, "-I", "-c", ask], capture_output=True, check=True, text=True)
     return Path(answer.stdout.strip())
 
 
