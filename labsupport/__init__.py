@@ -20,7 +20,7 @@ _HOME_OF = {
     "RabbitMQ": "services",
     "Etcd": "services",
     "start_all": "services",
-    "doctor": "services",
+    "doctor": "services.doctor",
     "check": "exercises.notebook",
     "hint": "exercises.notebook",
     "predict": "exercises.notebook",
