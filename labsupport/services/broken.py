@@ -1,4 +1,137 @@
-"""When a cell fails because a broker is down: say so."""
+"""When a cell fails because a broker is down: say so, in three lines instead of the client library's hundred.
+
+A client that loses its broker raises an error about sockets from deep inside its own event loop. In a notebook we know more:
+which of our nodes does not run, and whether the notebook itself killed it. So an error that speaks of a connection or a time
+limit is shown as a `ServiceError` while such a node exists. Every other error is shown as ever, and ``%tb`` always shows the
+client's own traceback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from labsupport.errors import LabError, ServiceError
+
+if TYPE_CHECKING:
+    from labsupport.services.base import Service
+    from labsupport.services.node import Node
+
+# Whose errors these are: the package of a client library -> the systems it talks to.
+SYSTEMS_OF = {
+    "pika": ("rabbitmq",),
+    "amqp": ("rabbitmq",),
+    "kombu": ("rabbitmq", "redis"),
+    "celery": ("rabbitmq", "redis"),
+    "redis": ("redis",),
+    "valkey": ("redis",),
+    "nats": ("nats",),
+    "grpc": ("etcd",),
+}
+EVERY_SYSTEM = ("rabbitmq", "redis", "nats", "etcd")
+SPEAKS_OF_A_CONNECTION = re.compile(
+    r"Connection|Connect|Timeout|TimedOut|StreamLost|WrongState|NoServers|NoResponders|Unavailable|NoStreamResponse"
+    r"|MasterNotFound|SlaveNotFound|Nack|BusyLoading|OperationalError"
+)
+TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)  # one class only from Python 3.11 on
+FILES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+_installed: list[object] = []
 
 
-def install() -> None: ...
+def install() -> None:
+    """In a notebook (or an IPython terminal), show such errors our way from now on; elsewhere do nothing."""
+    shell = _shell()
+    if shell is None or any(shell is known for known in _installed):
+        return
+    _installed.append(shell)
+    earlier_kinds, earlier = shell.custom_exceptions, shell.CustomTB
+
+    def show(shell: Any, kind: type, error: Exception, trace: TracebackType, tb_offset: int | None = None) -> Any:
+        explained = explanation(error, shell.user_ns)
+        if explained is not None:
+            shell.showtraceback((type(explained), explained, trace))
+            sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # for %tb
+        elif earlier_kinds and isinstance(error, earlier_kinds):
+            return earlier(kind, error, trace, tb_offset=tb_offset)
+        else:
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
+        return None
+
+    shell.set_custom_exc((Exception,), show)
+
+
+def explanation(error: BaseException, names: Mapping[str, object] | None = None) -> ServiceError | None:
+    """What to show instead of `error`, or None when no broker of ours is to blame.
+
+    Args:
+        error: what a cell raised.
+        names: the notebook's variables, to tell the reader what to call.
+    """
+    if isinstance(error, LabError):
+        return None
+    for cause in _causes(error):
+        for service, node in _down(_systems_of(cause)):
+            return _explain(cause, service, node, names or {})
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, what it was raised from, and what is inside when it is a group."""
+    seen: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        cause = waiting.pop(0)
+        if cause is None or any(cause is known for known in seen):
+            continue
+        seen.append(cause)
+        waiting += [cause.__cause__, *getattr(cause, "exceptions", ())]
+        yield cause
+
+
+def _systems_of(error: BaseException) -> tuple[str, ...]:
+    """The systems whose failure could have caused this error; none if it does not speak of a connection or a time limit."""
+    package = type(error).__module__.partition(".")[0]
+    if package == "grpc":
+        code = getattr(error, "code", lambda: None)()
+        lost = getattr(code, "name", "") in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+        return SYSTEMS_OF["grpc"] if lost else ()
+    if package in SYSTEMS_OF:
+        kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == package]
+        return SYSTEMS_OF[package] if any(map(SPEAKS_OF_A_CONNECTION.search, kinds)) else ()
+    if isinstance(error, TIMEOUTS) or (isinstance(error, (OSError, EOFError)) and not isinstance(error, FILES)):
+        return EVERY_SYSTEM
+    return ()
+
+
+def _down(systems: tuple[str, ...]) -> Iterator[tuple[Service, Node]]:
+    from labsupport.services.base import running_services
+
+    for service in running_services():
+        if service.system in systems:
+            for node in service._nodes:
+                if node.state != "running":
+                    yield service, node
+
+
+def _explain(error: BaseException, service: Service, node: Node, names: Mapping[str, object]) -> ServiceError:
+    happened, remedy = node.what_happened()
+    variable = next((name for name, value in names.items() if value is service and not name.startswith("_")), "")
+    node_call = f"{variable or 'the service'}.nodes[{service._nodes.index(node)}].{remedy}()"
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    return ServiceError(
+        f"{node.name} of {service.title} {happened}, and this cell could not go on without it.",
+        cause=f"that is why the client says {type(error).__name__}: {first_line} (%tb shows all of it)",
+        do=f"run {node_call}, then this cell again",
+    )
+
+
+def _shell() -> Any:
+    """The IPython shell we run in, without importing IPython where it is not already in use."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None

@@ -42,6 +42,7 @@ class Node:
         self._argv, self._directory, self._variables = argv, directory, variables
         self._process: subprocess.Popen | None = None
         self._paused = False
+        self._ended_by = ""  # "killed" or "terminated", when this notebook did it
         self._log: Path = directory / "log"
         self._lock = threading.RLock()
 
@@ -87,6 +88,7 @@ class Node:
                 self.service._before_kill(self)
             self._signal_kill()
             self._wait()
+            self._ended_by = "killed"
 
     def terminate(self, timeout_s: float = 20.0) -> None:
         """Ask it to shut down in order (SIGTERM), and wait until it has."""
@@ -104,6 +106,7 @@ class Node:
                     do="call .kill() to end it at once",
                 ) from None
             self._wait()
+            self._ended_by = "terminated"
 
     def pause(self) -> None:
         """Freeze it (SIGSTOP): its connections stay open and nothing answers, as in a long garbage collection."""
@@ -132,6 +135,15 @@ class Node:
             self._launch(self.service._argv_again(self))
             self.service._rejoin(self, timeout_s)
 
+    def what_happened(self) -> tuple[str, str]:
+        """Why it does not answer, as a phrase, and the name of the method that mends it."""
+        if self.state == "paused":
+            return "is frozen (paused in this notebook)", "resume"
+        if self._ended_by:
+            return f"does not run (it was {self._ended_by} in this notebook)", "restart"
+        last = self.logs(1).strip()
+        return f"has ended by itself (status {self._status()}" + (f"; its log ends: {last})" if last else ")"), "restart"
+
     def __repr__(self) -> str:
         return f"{self.name} ({self.state}) at 127.0.0.1:{self.port}"
 
@@ -150,7 +162,7 @@ class Node:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._paused = False
+        self._paused, self._ended_by = False, ""
         reaper.adopt(self._process.pid)
 
     def _lives(self) -> bool:

