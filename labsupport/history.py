@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -141,7 +142,7 @@ class History:
     __slots__ = ("operations",)
 
     def __init__(self, operations: Iterable[Operation] = ()) -> None:
-        self.operations = tuple(sorted(operations, key=lambda operation: operation.called))
+        self.operations = tuple(sorted(operations, key=_in_time))
         _validate(self.operations)
 
     @classmethod
@@ -170,6 +171,10 @@ class History:
 
     def __repr__(self) -> str:
         return f"<History of {len(self.operations)} operations>"
+
+
+def _in_time(operation: Operation) -> tuple[float, float]:
+    return operation.called, math.inf if operation.returned is None else operation.returned
 
 
 def _validate(operations: tuple[Operation, ...]) -> None:
