@@ -16,14 +16,12 @@ import re
 import secrets
 import threading
 import time
-import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 from labsupport.errors import LearnerError, ServiceError, SetupError, disk_errors_explained
-from labsupport.services import ports, reaper, sources
+from labsupport.services import broken, ports, reaper, sources
 from labsupport.services.node import Foreign, Node
 from labsupport.services.wire import NotYet, patience
 
@@ -32,7 +30,7 @@ ATTEMPTS = 5  # starts, when somebody takes one of our ports between the draw an
 PORT_TAKEN = re.compile(r"address (is )?already in use|eaddrinuse|address in use", re.IGNORECASE)
 DISK_FULL = re.compile(r"no space left on device|enospc|disk quota exceeded", re.IGNORECASE)
 
-_started: weakref.WeakSet[Service] = weakref.WeakSet()
+_started: set[Service] = set()
 
 
 class StartAgain(Exception):
@@ -61,15 +59,20 @@ class Service:
     poll_s = 0.001  # how long to wait between two looks at a node that is not ready, at first
 
     def __init__(self, nodes: int = 1, *, port: int | None = None) -> None:
+        name = type(self).__name__
         if not isinstance(nodes, int) or not 1 <= nodes <= 9:
-            raise LearnerError(f"{type(self).__name__} can have 1 to 9 nodes, not {nodes!r}.", do=f"{type(self).__name__}(nodes=3)")
+            raise LearnerError(f"{name} can have 1 to 9 nodes, not {nodes!r}.", do=f"write {name}() or {name}(nodes=3)")
         if port is not None and nodes > 1:
-            raise LearnerError(f"A cluster of {nodes} nodes cannot share port {port}.", do="leave the ports of a cluster to us")
+            raise LearnerError(
+                f"A cluster of {nodes} nodes cannot share port {port}.", do=f"write {name}(nodes={nodes})"
+            )
+        if port is not None and not 1024 <= port <= 65535:
+            raise LearnerError(f"{port} is not a port for {name}.", do="choose one from 1024 to 65535, or none")
         self.size = nodes
         self.password = secrets.token_hex(8)
         self._wanted_port = port
         self._life = threading.RLock()
-        self._phase = "not started"  # then "running", then "stopped"
+        self._phase = "not started"  # then "starting", "running", "stopped"
         self._nodes: list[Node] = []
         self._others: list[Node] = []  # processes that are no nodes of the lesson: a sentinel, a port mapper
         self._ports: list[int] = []
@@ -129,17 +132,22 @@ class Service:
             if self._phase == "running":
                 return self
             began = time.perf_counter()
-            self._owner = os.getpid()
-            named = sources.addresses(self.system)
-            if len(named) >= self.size:
-                self._use(named)
-            else:
-                self.program = sources.program(self.system)
-                self._start_ours()
+            self._owner, self._phase = os.getpid(), "starting"
+            try:
+                named = sources.addresses(self.system)
+                if len(named) >= self.size:
+                    self._use(named)
+                else:
+                    self.program = sources.program(self.system)
+                    self._start_ours()
+            except BaseException:
+                self._clean_up()
+                self._phase = "not started"
+                raise
             self.ready_ms = (time.perf_counter() - began) * 1000
             self._phase = "running"
-        _started.add(self)
-        _explain_in_notebooks()
+            _started.add(self)
+        broken.install()
         return self
 
     def _start_ours(self) -> None:
@@ -162,9 +170,6 @@ class Service:
                         cause="another program on this machine opens very many ports, or the machine is very busy",
                         do="stop what keeps it busy, then run this cell again",
                     ) from None
-            except BaseException:
-                self._clean_up()
-                raise
 
     def _port_error(self) -> ServiceError:
         who = ports.holder(self._wanted_port)
@@ -180,18 +185,19 @@ class Service:
         for url in urls:
             try:
                 self._until(functools.partial(self._probe_address, url), "it to answer", timeout_s=5.0)
-            except (ServiceError, ValueError) as error:
+            except Overdue as error:
+                variable = sources.PINS[self.system].variable
                 raise ServiceError(
-                    f"No {self.title} answers at {without_password(url)}.",
-                    cause=f"{sources.PINS[self.system].variable} points there, but {str(error).splitlines()[0]}",
-                    do=f"start it there, or unset {sources.PINS[self.system].variable} to use a program of this machine",
+                    f"No {self.title} answers at {without_password(url)}, where {variable} says it is.",
+                    cause=error.cause,
+                    do=f"start it there, or unset {variable} to use a program of this machine",
                 ) from None
 
     def stop(self) -> None:
         """Kill every process of it and remove its files. Stopping twice does no harm."""
         with self._life:
-            if self._phase == "running":
-                self._phase = "stopped"
+            if self._phase != "not started":
+                self._phase = "stopped"  # first, so that a node that is being restarted in another thread gives up
             self._clean_up()
         _started.discard(self)
 
@@ -235,9 +241,14 @@ class Service:
         return next((node for node in nodes if node.state == "running"), nodes[0]).url
 
     @property
+    def urls(self) -> list[str]:
+        """The addresses of all nodes, for a client that goes on with another one when its node dies."""
+        return [node.url for node in self.nodes]
+
+    @property
     def port(self) -> int:
-        nodes = self.nodes
-        return next((node for node in nodes if node.state == "running"), nodes[0]).port
+        """The port of the node that `url` names."""
+        return next(node.port for node in self.nodes if node.url == self.url)
 
     def _most_run(self) -> bool:
         return sum(node.state == "running" for node in self._nodes) * 2 > self.size
@@ -248,7 +259,9 @@ class Service:
         running = next((node for node in self._nodes if node.state == "running"), None)
         if running is None:
             states = ", ".join(f"{node.name} {node.state}" for node in self._nodes)
-            raise ServiceError(f"No node of {self.title} is running ({states}).", do="call .restart() or .resume() on one")
+            raise ServiceError(
+                f"No node of {self.title} is running ({states}).", do="call .restart() or .resume() on one"
+            )
         return running
 
     def leader(self, timeout_s: float = 10.0) -> Node:
@@ -260,6 +273,8 @@ class Service:
         return self._wait_for_leader(self._find_leader, timeout_s)
 
     def _wait_for_leader(self, find: Callable[[], Node | None], timeout_s: float) -> Node:
+        if self.size > 1 and isinstance(self.nodes[0], Foreign):
+            raise ServiceError(f"Who leads this {self.title} is not known.", cause="somebody else started it")
         self._must_run()
 
         def look() -> Node:
@@ -309,6 +324,8 @@ class Service:
                 last = error
             if watch:
                 self._check_deaths()
+            if self._phase == "stopped":
+                self._must_run()
             if time.monotonic() > end:
                 raise Overdue(
                     f"Waited {timeout_s:g} s in vain for {what} ({self.title}).",
@@ -349,7 +366,7 @@ class Service:
         return f"{self.title}{version} at {without_password(self.url)} — {nodes}"
 
     def _repr_html_(self) -> str:
-        head, dash, nodes = repr(self).partition(" — ")
+        head, _dash, nodes = repr(self).partition(" — ")
         shown = "".join(f"<li>{html.escape(node)}</li>" for node in nodes.split(", ") if node)
         style = "display:inline-flex;gap:1.2em;list-style-position:inside;margin:0 0 0 1em;padding:0"
         return f"<div><b>{html.escape(head)}</b>" + (f'<ul style="{style}">{shown}</ul>' if shown else "") + "</div>"
@@ -372,9 +389,19 @@ def start_all(*services: Service) -> tuple[Service, ...]:
 
     >>> rabbit, redis = start_all(RabbitMQ(), Redis())    # doctest: +SKIP
     """
-    with ThreadPoolExecutor(max_workers=max(1, len(services))) as pool:
-        starting = [pool.submit(service.start) for service in services]
-    errors = [future.exception() for future in starting if future.exception()]
+    errors: list[BaseException] = []
+
+    def start(service: Service) -> None:
+        try:
+            service.start()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=start, args=(service,)) for service in services]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     if errors:
         for service in services:
             service.stop()
@@ -391,9 +418,3 @@ def running_services() -> list[Service]:
 def _stop_all() -> None:
     for service in running_services():
         service.stop()
-
-
-def _explain_in_notebooks() -> None:
-    from labsupport.services import broken
-
-    broken.install()

@@ -1,15 +1,13 @@
 """When a cell fails because a broker is down: say so, in three lines instead of the client library's hundred.
 
-A client that loses its broker raises an error about sockets from deep inside its own event loop. In a notebook we know more:
-which of our nodes does not run, and whether the notebook itself killed it. So an error that speaks of a connection or a time
-limit is shown as a `ServiceError` while such a node exists. Every other error is shown as ever, and ``%tb`` always shows the
-client's own traceback.
+A client that loses its broker raises an error about sockets from deep inside its own event loop. In a notebook we
+know more: which of our nodes does not run, and whether the notebook itself killed it. So an error that speaks of a
+connection or a time limit is shown as a `ServiceError` while such a node exists. Every other error is shown as ever,
+and ``%tb`` always shows the client's own traceback.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -38,7 +36,6 @@ SPEAKS_OF_A_CONNECTION = re.compile(
     r"Connection|Connect|Timeout|TimedOut|StreamLost|WrongState|NoServers|NoResponders|Unavailable|NoStreamResponse"
     r"|MasterNotFound|SlaveNotFound|Nack|BusyLoading|OperationalError"
 )
-TIMEOUTS = (TimeoutError, asyncio.TimeoutError, concurrent.futures.TimeoutError)  # one class only from Python 3.11 on
 FILES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 _installed: list[object] = []
@@ -56,7 +53,7 @@ def install() -> None:
         explained = explanation(error, shell.user_ns)
         if explained is not None:
             shell.showtraceback((type(explained), explained, trace))
-            sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace  # for %tb
+            sys.last_type, sys.last_value, sys.last_traceback, sys.last_exc = kind, error, trace, error  # for %tb
         elif earlier_kinds and isinstance(error, earlier_kinds):
             return earlier(kind, error, trace, tb_offset=tb_offset)
         else:
@@ -75,9 +72,10 @@ def explanation(error: BaseException, names: Mapping[str, object] | None = None)
     """
     if isinstance(error, LabError):
         return None
+    variables = {id(value): name for name, value in (names or {}).items() if not name.startswith("_")}
     for cause in _causes(error):
-        for service, node in _down(_systems_of(cause)):
-            return _explain(cause, service, node, names or {})
+        for service, node in _down(_systems_of(cause), variables):
+            return _explain(cause, service, node, variables.get(id(service), "the service"))
     return None
 
 
@@ -95,7 +93,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _systems_of(error: BaseException) -> tuple[str, ...]:
-    """The systems whose failure could have caused this error; none if it does not speak of a connection or a time limit."""
+    """The systems whose failure could have caused this error; none if it speaks of no connection and no time limit."""
     package = type(error).__module__.partition(".")[0]
     if package == "grpc":
         code = getattr(error, "code", lambda: None)()
@@ -104,30 +102,34 @@ def _systems_of(error: BaseException) -> tuple[str, ...]:
     if package in SYSTEMS_OF:
         kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == package]
         return SYSTEMS_OF[package] if any(map(SPEAKS_OF_A_CONNECTION.search, kinds)) else ()
-    if isinstance(error, TIMEOUTS) or (isinstance(error, (OSError, EOFError)) and not isinstance(error, FILES)):
-        return EVERY_SYSTEM
-    return ()
+    lost = isinstance(error, (OSError, EOFError)) and not isinstance(error, FILES)
+    # Python 3.10 has three classes of that name: its own, asyncio's and concurrent.futures'.
+    late = package in ("builtins", "asyncio", "concurrent") and type(error).__name__ == "TimeoutError"
+    return EVERY_SYSTEM if lost or late else ()
 
 
-def _down(systems: tuple[str, ...]) -> Iterator[tuple[Service, Node]]:
+def _down(systems: tuple[str, ...], variables: Mapping[int, str]) -> Iterator[tuple[Service, Node]]:
+    """The nodes of these systems that do not run.
+
+    A service that no variable names any more (its cell was run twice) is not the one that the notebook speaks to, if
+    there is another.
+    """
     from labsupport.services.base import running_services
 
-    for service in running_services():
-        if service.system in systems:
-            for node in service._nodes:
-                if node.state != "running":
-                    yield service, node
+    candidates = [service for service in running_services() if service.system in systems]
+    for service in [each for each in candidates if id(each) in variables] or candidates:
+        for node in service._nodes:
+            if node.state != "running":
+                yield service, node
 
 
-def _explain(error: BaseException, service: Service, node: Node, names: Mapping[str, object]) -> ServiceError:
+def _explain(error: BaseException, service: Service, node: Node, variable: str) -> ServiceError:
     happened, remedy = node.what_happened()
-    variable = next((name for name, value in names.items() if value is service and not name.startswith("_")), "")
-    node_call = f"{variable or 'the service'}.nodes[{service._nodes.index(node)}].{remedy}()"
     first_line = (str(error).strip() or "no message").splitlines()[0]
     return ServiceError(
         f"{node.name} of {service.title} {happened}, and this cell could not go on without it.",
         cause=f"that is why the client says {type(error).__name__}: {first_line} (%tb shows all of it)",
-        do=f"run {node_call}, then this cell again",
+        do=f"run {variable}.nodes[{service._nodes.index(node)}].{remedy}(), then this cell again",
     )
 
 

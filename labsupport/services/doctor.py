@@ -57,7 +57,9 @@ class SystemReport:
 
     def cells(self) -> tuple[str, ...]:
         """The words of one line of the table, as in `HEADINGS`."""
-        state = "ready" if self.ready_ms is not None else "found" if self.ok else "missing" if not self.source else "broken"
+        state = (
+            "ready" if self.ready_ms is not None else "found" if self.ok else "missing" if not self.source else "broken"
+        )
         ready = f"{self.ready_ms:.0f} ms" if self.ready_ms is not None else "–"
         advice = f"{self.error} → {self.do}" if self.error and self.do else self.error or self.note or "nothing"
         return self.system, state, self.version or "–", self.source or "–", ready, ", ".join(self.needs), advice
@@ -99,7 +101,9 @@ def _examine(system: str, pin: sources.Pin, start: bool) -> SystemReport:
 def _class_of(system: str) -> type:
     from labsupport import services
 
-    return {"nats": services.Nats, "redis": services.Redis, "rabbitmq": services.RabbitMQ, "etcd": services.Etcd}[system]
+    return {"nats": services.Nats, "redis": services.Redis, "rabbitmq": services.RabbitMQ, "etcd": services.Etcd}[
+        system
+    ]
 
 
 class Checkup(list):

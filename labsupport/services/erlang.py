@@ -32,7 +32,7 @@ class Erlang:
         return os.path.join(self.bin, name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def find(path: str) -> Erlang:
     """The Erlang of PATH (`path`); RabbitMQ's package depends on it, so it is there when RabbitMQ is."""
     erl = shutil.which("erl", path=os.pathsep.join([path, *sources.MORE_DIRECTORIES]))

@@ -7,12 +7,12 @@ import functools
 from urllib.parse import urlsplit
 
 from labsupport.services import ports
-from labsupport.services.base import Service
+from labsupport.services.base import Service, StartAgain
 from labsupport.services.node import Node
 from labsupport.services.wire import NotYet, http, patience
 
-# Heartbeat and election timeout in ms. A single member loses an election to nobody. Three at 50/500 replace a killed leader
-# in 0.6 s and keep theirs on a machine whose cores are all busy; at 10/100 they do not.
+# Heartbeat and election timeout in ms. A single member loses an election to nobody. Three at 50/500 replace a killed
+# leader in 0.6 s and keep theirs on a machine whose cores are all busy; at 10/100 they do not.
 ALONE, TOGETHER = (10, 100), (50, 500)
 READY_KEY = base64.b64encode(b"lab/ready").decode()
 
@@ -34,11 +34,6 @@ class Etcd(Service):
 
     def _url_of(self, host: str, port: int) -> str:
         return f"http://{host}:{port}"
-
-    @property
-    def urls(self) -> list[str]:
-        """The addresses of all members."""
-        return [node.url for node in self.nodes]
 
     def _plan(self) -> list[Node]:
         drawn = ports.draw(2 * self.size)
@@ -73,15 +68,24 @@ class Etcd(Service):
         return Node(self, name, port, argv, directory)
 
     def _bring_up(self) -> None:
+        """One after the other."""
         for node, peer in zip(self._nodes, self._peers, strict=True):
             node._launch()
             if node is not self._nodes[-1]:
-                # A new member asks the others whether the cluster exists; a peer that has its port but does not serve it
-                # yet would stall that question for a second (https://github.com/etcd-io/etcd/issues/4387).
+                # A new member asks the others whether the cluster exists; a peer that has its port but does not serve
+                # it yet would stall that question for a second (https://github.com/etcd-io/etcd/issues/4387).
                 timeouts = patience()
                 self._until(lambda: http.request(peer, "/version", timeout_s=next(timeouts)), f"{node.name} to be met")  # noqa: B023
         for node in self._nodes:
             self._until(self._probe_of(node), f"{node.name} to answer")
+            self._until(functools.partial(self._recognise, node), f"{node.name} to name its peers")
+
+    def _recognise(self, node: Node) -> None:
+        """etcd asks for no password, so we ask it who it is: a stranger may have taken the port before it could."""
+        members = http.request(node.port, "/v3/cluster/member/list", {}, timeout_s=1.0)["members"]
+        peers = {url for member in members for url in member["peerURLs"]}
+        if peers != {f"http://127.0.0.1:{peer}" for peer in self._peers}:
+            raise StartAgain("another etcd had taken its port")
 
     def _probe(self, node: Node, timeout_s: float) -> None:
         """A linearizable read: it needs a leader that has heard from a majority, and changes nothing."""

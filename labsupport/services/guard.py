@@ -1,19 +1,20 @@
 """The guard: a program that waits for its parent to go, then kills what the parent started and removes its directories.
 
-`reaper` starts one per Python process, in a session of its own, as ``python -I -S guard.py IDENTITY PARENT_PID``. It uses
-the standard library only and imports nothing of ours, so that it works whatever state the parent is in. Its standard input
-is a pipe whose only write end is in the parent; messages are one letter and a text, ended by a zero byte:
+`reaper` starts one per Python process, in a session of its own, as ``python -I -S guard.py IDENTITY PARENT_PID``. It
+uses the standard library only and imports nothing of ours, so that it works whatever state the parent is in. Its
+standard input is a pipe whose only write end is in the parent; messages are one letter and a text, ended by a zero
+byte:
 
-    a PID    adopt a process group
-    r PID    release it again
-    t PATH   a directory for temporary files in which the parent makes its own; what dead owners left there is removed now
+    a PID    adopt a process group r PID    release it again t PATH   a directory for temporary files in which the
+    parent makes its own; what dead owners left there is removed now
 
-The parent is gone when the pipe ends, or when its process ends although somebody else (a fork made behind Python's back)
-still holds the pipe.
+The parent is gone when the pipe ends, or when its process ends although somebody else (a fork made behind Python's
+back) still holds the pipe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -37,7 +38,9 @@ def start_time(pid: int) -> int:
                 return int(file.read().rpartition(b")")[2].split()[19])
         except (OSError, IndexError):
             return 0
-    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, env={"LC_ALL": "C"}, check=False)
+    shown = subprocess.run(
+        ["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, env={"LC_ALL": "C"}, check=False
+    )
     try:
         return int(time.mktime(time.strptime(shown.stdout.decode().strip())))
     except ValueError:
@@ -47,8 +50,8 @@ def start_time(pid: int) -> int:
 def processes_of(identity: str, places: tuple[str, ...]) -> list[int]:
     """The processes that carry our mark, or whose working directory's path begins with one of `places`.
 
-    One sign is not enough: Redis overwrites its environment with its title, a daemon leaves its working directory, and a
-    process that was forked a moment ago has not been adopted yet.
+    One sign is not enough: Redis overwrites its environment with its title, a daemon leaves its working directory,
+    and a process that was forked a moment ago has not been adopted yet.
     """
     return _by_proc(identity, places) if HAVE_PROC else _by_ps(identity)
 
@@ -82,10 +85,8 @@ def _by_ps(identity: str) -> list[int]:
 
 def kill(pids: list[int], *, groups: bool = False) -> None:
     for pid in pids:
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             (os.killpg if groups else os.kill)(pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
 
 
 def sweep(identity: str, places: tuple[str, ...], *, limit_s: float = 10.0) -> None:
@@ -150,8 +151,8 @@ class Charge:
                 remove(path)
 
     def finish(self) -> None:
-        # A number whose process is another one by now was given to a stranger; a group that lost its first process keeps
-        # the number reserved.
+        # A number whose process is another one by now was given to a stranger; a group that lost its first process
+        # keeps the number reserved.
         kill([pid for pid, start in self.groups.items() if start_time(pid) in (start, 0)], groups=True)
         sweep(self.identity, tuple(f"{root}/lab-{self.machine}-{self.identity}-" for root in self.roots))
         for root in self.roots:
@@ -164,10 +165,8 @@ def wait_and_obey(charge: Charge, parent: int) -> None:
     """Return when the parent is gone."""
     watched, unread = [0], b""
     if hasattr(os, "pidfd_open"):
-        try:
+        with contextlib.suppress(OSError):  # an old kernel, or the parent is gone: the check below notices
             watched.append(os.pidfd_open(parent))
-        except OSError:
-            pass  # an old kernel, or the parent is gone: the check below notices
     while os.getppid() == parent:
         readable = select.select(watched, [], [], 0.25)[0]
         if 0 in readable:

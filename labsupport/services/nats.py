@@ -28,9 +28,9 @@ class Nats(Service):
     >>> with Nats() as nats:                                      # doctest: +SKIP
     ...     client = await connect(nats.url)
 
-    The configuration is that of https://docs.nats.io/running-a-nats-service/configuration, clustering and JetStream. A stream's
-    leader that is killed is replaced after 4 to 9 s: the server's election timeout, which has no setting. One that is
-    terminated hands over within 0.1 s.
+    The configuration is that of https://docs.nats.io/running-a-nats-service/configuration, clustering and JetStream.
+    A stream's leader that is killed is replaced after 4 to 9 s: the server's election timeout, which has no setting.
+    One that is terminated hands over within 0.1 s.
     """
 
     system = "nats"
@@ -38,11 +38,6 @@ class Nats(Service):
 
     def _url_of(self, host: str, port: int) -> str:
         return f"nats://{self.user}:{self.password}@{host}:{port}"
-
-    @property
-    def urls(self) -> list[str]:
-        """The addresses of all nodes, for a client that goes on with another when one dies."""
-        return [node.url for node in self.nodes]
 
     def _plan(self) -> list[Node]:
         count = self.size
@@ -66,7 +61,9 @@ class Nats(Service):
             JETSTREAM.format(directory=directory),
         ]
         if routes:
-            peers = [f'"nats-route://route:{self.password}@127.0.0.1:{other}"' for other in routes if other != routes[index]]
+            peers = [
+                f'"nats-route://route:{self.password}@127.0.0.1:{other}"' for other in routes if other != routes[index]
+            ]
             lines.append(
                 f'cluster {{ name: lab, listen: "127.0.0.1:{routes[index]}", routes: [{", ".join(peers)}], '
                 f'authorization {{ user: route, password: "{self.password}" }} }}'
@@ -99,7 +96,9 @@ class Nats(Service):
     def _probe(self, node: Node, timeout_s: float) -> None:
         with wire.Nats(node.port, self.user, self.password, timeout_s=timeout_s) as client:
             if self._most_run():
-                client.jetstream("INFO", timeout_s=timeout_s)  # before there is a leader nobody answers, not even with an error
+                client.jetstream(
+                    "INFO", timeout_s=timeout_s
+                )  # before there is a leader nobody answers, not even with an error
             client.echo()
 
     def _rejoin(self, node: Node, timeout_s: float) -> None:
@@ -136,7 +135,9 @@ class Nats(Service):
                 answer = client.jetstream(f"STREAM.INFO.{stream}", timeout_s=0.5)
             except NotYet as refusal:
                 if "stream not found" in str(refusal):
-                    raise ServiceError(f"There is no stream {stream!r}.", do="create it first, or check its name") from None
+                    raise ServiceError(
+                        f"There is no stream {stream!r}.", do="create it first, or check its name"
+                    ) from None
                 raise
         return self._running_node(answer.get("cluster", {}).get("leader") or self._nodes[0].name)
 
@@ -154,5 +155,7 @@ class Nats(Service):
         """What a node's monitoring port says, for example ``monitor("/connz")`` (https://docs.nats.io, monitoring)."""
         node = node or self._running()
         if isinstance(node, Foreign):
-            raise ServiceError(f"The monitoring port of {node.url} is not known.", cause="somebody else started that server")
+            raise ServiceError(
+                f"The monitoring port of {node.url} is not known.", cause="somebody else started that server"
+            )
         return http.request(self._monitors[node.name], path, timeout_s=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from labsupport.services import reaper
 if TYPE_CHECKING:
     from labsupport.services.base import Service
 
-# What a broker gets from our environment. Everything else stays out: RABBITMQ_NODENAME, ETCD_NAME, ERL_FLAGS or a proxy
-# of the shell would change what it does.
+# What a broker gets from our environment. Everything else stays out: RABBITMQ_NODENAME, ETCD_NAME, ERL_FLAGS or a
+# proxy of the shell would change what it does.
 KEPT = ("PATH", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT")
 
 
@@ -36,7 +37,9 @@ class Node:
         url: the same as an address for a client library, with user and password.
     """
 
-    def __init__(self, service: Service, name: str, port: int, argv: list[str], directory: Path, **variables: str) -> None:
+    def __init__(
+        self, service: Service, name: str, port: int, argv: list[str], directory: Path, **variables: str
+    ) -> None:
         self.service, self.name, self.port = service, name, port
         self.url = service._url_of("127.0.0.1", port)
         self._argv, self._directory, self._variables = argv, directory, variables
@@ -95,7 +98,9 @@ class Node:
         with self._lock:
             self._must_be_up("terminate")
             if self._paused:
-                raise ServiceError(f"{self.name} is frozen and cannot shut down.", do="call .resume() first, or .kill()")
+                raise ServiceError(
+                    f"{self.name} is frozen and cannot shut down.", do="call .resume() first, or .kill()"
+                )
             self._signal(signal.SIGTERM)
             try:
                 self._process.wait(timeout_s)
@@ -124,7 +129,10 @@ class Node:
             self._signal(signal.SIGCONT)
 
     def restart(self, timeout_s: float = 60.0) -> None:
-        """Start it again on the same port with the files it left; returns when it answers. A node that runs is killed first."""
+        """Start it again on the same port with the files it left; returns when it answers.
+
+        A node that runs is killed first. What "answers" means is the service's affair: in a cluster it has found the others.
+        """
         with self._lock:
             self.service._must_run()
             self._must_be_ours("restart")
@@ -142,7 +150,9 @@ class Node:
         if self._ended_by:
             return f"does not run (it was {self._ended_by} in this notebook)", "restart"
         last = self.logs(1).strip()
-        return f"has ended by itself (status {self._status()}" + (f"; its log ends: {last})" if last else ")"), "restart"
+        return f"has ended by itself (status {self._status()}" + (
+            f"; its log ends: {last})" if last else ")"
+        ), "restart"
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.state}) at 127.0.0.1:{self.port}"
@@ -151,8 +161,8 @@ class Node:
 
     def _launch(self, argv: list[str] | None = None) -> None:
         with open(self._log, "ab", buffering=0) as log:
-            # A session of its own: an interrupt of the notebook goes to the kernel's process group and must miss it. A
-            # file for its output: a pipe that nobody reads stops a broker after 64 KiB.
+            # A session of its own: an interrupt of the notebook goes to the kernel's process group and must miss it.
+            # A file for its output: a pipe that nobody reads stops a broker after 64 KiB.
             self._process = subprocess.Popen(
                 argv or self._argv,
                 cwd=self._directory,
@@ -164,6 +174,10 @@ class Node:
             )
         self._paused, self._ended_by = False, ""
         reaper.adopt(self._process.pid)
+        if self.service._phase == "stopped":  # while we were at it
+            self._signal_kill()
+            self._wait()
+            self.service._must_run()
 
     def _lives(self) -> bool:
         if self._process is None:
@@ -188,10 +202,8 @@ class Node:
 
     def _signal(self, number: int) -> None:
         if self._lives():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                pass
 
     def _signal_kill(self) -> None:
         self._signal(signal.SIGKILL)
@@ -226,7 +238,9 @@ class Node:
         self.service._must_run()
         self._must_be_ours(deed)
         if not self._lives():
-            raise ServiceError(f"There is nothing to {deed}: {self.name} is not running.", do="call .restart() on it first")
+            raise ServiceError(
+                f"There is nothing to {deed}: {self.name} is not running.", do="call .restart() on it first"
+            )
 
 
 class Foreign(Node):

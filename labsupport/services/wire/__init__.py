@@ -1,7 +1,7 @@
 """The smallest part of each protocol that proves that a service answers, over a plain socket.
 
-A client library would cost more to import than most services take to start, and its retries would hide the moment at which
-a service begins to answer.
+A client library would cost more to import than most services take to start, and its retries would hide the moment at
+which a service begins to answer.
 """
 
 from __future__ import annotations

@@ -13,7 +13,9 @@ METHOD, HEARTBEAT = 1, 8
 class Amqp:
     """One connection with one channel in confirm mode: declare a queue, publish to it, get from it, delete it."""
 
-    def __init__(self, port: int, user: str, password: str, *, timeout_s: float = 1.0, host: str = "127.0.0.1", vhost="/"):
+    def __init__(
+        self, port: int, user: str, password: str, *, timeout_s: float = 1.0, host: str = "127.0.0.1", vhost="/"
+    ):
         self._socket = connect(port, timeout_s, host)
         self._file = self._socket.makefile("rb")
         try:
@@ -53,7 +55,9 @@ class Amqp:
         self._method(1, (85, 10), b"\0")  # confirm.select
         self._expect((85, 11))
 
-    def declare(self, queue: str, arguments: dict | None = None, *, passive=False, durable=False, exclusive=False) -> int:
+    def declare(
+        self, queue: str, arguments: dict | None = None, *, passive=False, durable=False, exclusive=False
+    ) -> int:
         """Declare a queue, or with `passive` ask for it; returns how many messages are ready in it."""
         bits = passive * 1 | durable * 2 | exclusive * 4
         self._method(1, (50, 10), b"\0\0" + _short(queue) + bytes([bits]) + _table(arguments or {}))

@@ -10,11 +10,13 @@ from labsupport.services.wire import NotYet, connect
 def request(port: int, path: str, body: dict | None = None, *, timeout_s: float = 0.2, host: str = "127.0.0.1") -> dict:
     """GET `path`, or POST `body` to it when there is one; any status but 200 raises `NotYet`.
 
-    It speaks HTTP/1.0, so that no answer is cut into chunks. It does not wait for the server to close the connection: etcd
-    takes half a second for that.
+    It speaks HTTP/1.0, so that no answer is cut into chunks. It does not wait for the server to close the connection:
+    etcd takes half a second for that.
     """
     payload = b"" if body is None else json.dumps(body).encode()
-    head = f"{'GET' if body is None else 'POST'} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {len(payload)}\r\n\r\n"
+    head = (
+        f"{'GET' if body is None else 'POST'} {path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: {len(payload)}\r\n\r\n"
+    )
     with connect(port, timeout_s, host) as connection:
         connection.sendall(head.encode() + payload)
         with connection.makefile("rb") as answer:

@@ -11,7 +11,9 @@ from labsupport.services.wire import NotYet, connect
 class Nats:
     """One connection, logged in; `request` publishes and waits for the one reply."""
 
-    def __init__(self, port: int, user: str = "", password: str = "", *, timeout_s: float = 0.1, host: str = "127.0.0.1"):
+    def __init__(
+        self, port: int, user: str = "", password: str = "", *, timeout_s: float = 0.1, host: str = "127.0.0.1"
+    ):
         self._socket = connect(port, timeout_s, host)
         self._file = self._socket.makefile("rb")
         try:

@@ -8,7 +8,9 @@ from labsupport.services.wire import NotYet, connect
 class Resp:
     """One connection: `call` sends a command and returns the reply; an error reply raises `NotYet`."""
 
-    def __init__(self, port: int, password: str = "", *, user: str = "", timeout_s: float = 0.3, host: str = "127.0.0.1"):
+    def __init__(
+        self, port: int, password: str = "", *, user: str = "", timeout_s: float = 0.3, host: str = "127.0.0.1"
+    ):
         self._socket = connect(port, timeout_s, host)
         self._file = self._socket.makefile("rb")
         self._greeting = [("AUTH", *([user] if user else []), password)] if password else []
