@@ -76,9 +76,8 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv, extra=("dev",), wanted=programs.FOR_TESTS, insist=True)
-    # A path is meant from where the command was typed; pytest runs at the root.
-    given = [str(Path(word).resolve()) if Path(word).exists() else word for word in arguments.rest]
     browser = ROOT / "tests" / "browser"
+    given = _from_here(arguments.rest)
     apart = [] if any(word.startswith(str(browser)) for word in given) else [f"--ignore={browser}"]
     worst = _pytest([*apart, *given])
     if browser.is_dir() and not given:
@@ -87,8 +86,14 @@ def _test(arguments: argparse.Namespace) -> int:
     return worst
 
 
-def _pytest(words: Sequence[str]) -> int:
-    return subprocess.call([sys.executable, "-m", "pytest", *words], cwd=ROOT)
+def _from_here(words: Sequence[str]) -> list[str]:
+    """pytest's arguments, with the paths among them made absolute: it runs at the root, whatever directory this is."""
+    changed = []
+    for before, word in zip(["", *words], words, strict=False):
+        path, separator, test = word.partition("::")
+        is_path = not word.startswith("-") and before not in ("-k", "-m", "-n", "-o", "-p") and Path(path).exists()
+        changed.append(f"{Path(path).resolve()}{separator}{test}" if is_path else word)
+    return changed
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

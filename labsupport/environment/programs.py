@@ -27,6 +27,7 @@ _ALSO_LOOK_IN = (
     "/opt/homebrew/bin",
 )
 _TRIED = "share/labsupport/did-not-come.json"
+_SYSTEMD = "/run/systemd/system"  # there when systemd runs the machine
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class Bringing:
             return
         self._tell("apt-get", packages, *_apt_get(root, packages, self._stopped, self._started))
         units = [program.unit for program in self._wanted if program.unit and program.find()]
-        if units and os.path.isdir("/run/systemd/system"):
+        if units and os.path.isdir(_SYSTEMD):
             subprocess.run([*root, "systemctl", "disable", "--now", *units], capture_output=True, check=False)
             names = ", ".join(units)
             self._said.append(

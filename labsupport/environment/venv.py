@@ -236,7 +236,7 @@ def _version(python: Path) -> list[int]:
 
 
 def _packages(python: Path) -> Path:
-    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"  # only site (no -S) knows that this is an environment
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"  # with site: it knows that this is an environment
     answer = subprocess.run([python, "-I", "-c", ask], capture_output=True, check=True, text=True)
     return Path(answer.stdout.strip())
 

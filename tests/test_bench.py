@@ -1,0 +1,58 @@
+"""A benchmark's rows become a table or one JSON document, and a goal that does not hold is exit status 1."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from labsupport import bench
+from labsupport.errors import LabBug, LearnerError
+
+ROWS = """
+def rows(quick=False):
+    return [
+        {"case": "plain", "value": 3 if quick else 5, "unit": "ms"},
+        {"case": "better", "value": 2.0, "unit": "ms", "baseline": "before", "baseline_value": 8.0,
+         "goal": "at most a third", "holds": %s},
+    ]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "bench_good.py").write_text(ROWS % True)
+    (tmp_path / "bench_poor.py").write_text(ROWS % False)
+    return tmp_path
+
+
+def test_the_document_has_every_key_of_every_row_and_nothing_else_is_printed(folder, capsys):
+    assert bench.run(["good"], as_json=True, quick=True, folder=folder) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert set(document) == {"machine", "rows"}
+    assert [set(row) for row in document["rows"]] == [set(bench.KEYS)] * 2
+    assert [row["value"] for row in document["rows"]] == [3, 2.0]
+    assert [row["ratio"] for row in document["rows"]] == [None, 0.25]
+
+
+def test_a_goal_that_does_not_hold_is_status_1(folder, capsys):
+    assert bench.run([], as_json=False, folder=folder) == 1
+    shown = capsys.readouterr().out
+    assert "NO" in shown
+    assert "before: 8 ms" in shown
+
+
+def test_an_unknown_benchmark_names_those_that_there_are(folder):
+    with pytest.raises(LearnerError) as caught:
+        bench.run(["fast"], as_json=True, folder=folder)
+    assert caught.value.do == "choose from: good, poor"
+
+
+def test_a_row_with_strange_keys_is_a_bug_of_the_course(folder):
+    (folder / "bench_good.py").write_text("def rows(quick=False):\n    return [{'case': 'x', 'time': 1}]\n")
+    with pytest.raises(LabBug):
+        bench.run(["good"], as_json=True, folder=folder)
+
+
+def test_the_machine_is_described_without_its_name():
+    assert set(bench.machine()) == {"system", "release", "processor", "cores", "python"}
