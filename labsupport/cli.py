@@ -86,6 +86,10 @@ def _test(arguments: argparse.Namespace) -> int:
     return worst
 
 
+def _pytest(words: Sequence[str]) -> int:
+    return subprocess.call([sys.executable, "-m", "pytest", *words], cwd=ROOT)
+
+
 def _from_here(words: Sequence[str]) -> list[str]:
     """pytest's arguments, with the paths among them made absolute: it runs at the root, whatever directory this is."""
     changed = []
