@@ -1,6 +1,6 @@
 """The commands of the course: ``python3 -m labsupport lab``, ``... test`` and the rest (``--help`` shows them).
 
-Every Python can read this file, down to 2.7: the first thing it does is to say so when a Python is too old.
+Old Pythons can read this file, too: the first thing it does is to say so when a Python is too old.
 """
 
 import os
