@@ -36,6 +36,8 @@ LOCKED_EXTRAS = "labsupport/environment/everything.txt"  # versions for what the
 NEEDED_MB = 900  # 550 MB when installed, and what pip unpacks on the way
 MADE, UNFINISHED, READY = ".labsupport-made", ".labsupport-unfinished", ".labsupport-ready"
 
+_NO_ENSUREPIP = r"ensurepip is not\s+available|No module named .?ensurepip"
+
 # What pip and uv print -> (cause, what to do). The first that matches is told.
 _REASONS = (
     (
@@ -353,13 +355,13 @@ def _build_with_uv(venv: Path, root: Path, line: installing.StatusLine, lock: in
 def _create(venv: Path, line: installing.StatusLine, lock: int) -> None:
     command = [_base_python(), "-I", "-m", "venv", venv]
     status, printed = installing.run(command, env=_clean_environment(), keep_open=[lock])
-    if status != 0 and "ensurepip" in printed:
+    if status != 0 and re.search(_NO_ENSUREPIP, printed):
         package = "python{}.{}-venv".format(*_version(Path(_base_python())))
         line.phase(f"installing {package}, without which this Python cannot make environments")
         if programs.apt_install([package]):
             line.phase("creating .venv")
             status, printed = installing.run(command, env=_clean_environment(), keep_open=[lock])
-        if status != 0 and "ensurepip" in printed:
+        if status != 0 and re.search(_NO_ENSUREPIP, printed):
             raise SetupError(
                 "This Python cannot make an environment: its module ensurepip is missing.",
                 cause="Debian and Ubuntu keep that module in a package of its own",
