@@ -1,9 +1,9 @@
 """The guard: a program that waits for its parent to go, then kills what the parent started and removes its directories.
 
-`reaper` starts one per Python process, in a session of its own, as ``python -I -S guard.py IDENTITY PARENT_PID``. It
-uses the standard library only and imports nothing of ours, so that it works whatever state the parent is in. Its
-standard input is a pipe whose only write end is in the parent; messages are one letter and a text, ended by a zero
-byte:
+`reaper` starts one per Python process, in a session of its own, as ``python -I -S guard.py IDENTITY PARENT_PID
+MACHINE ROOT...``. It uses the standard library only and imports nothing of ours, so that it works whatever state the
+parent is in. Its standard input is a pipe whose only write end is in the parent; messages are one letter and a text,
+ended by a zero byte:
 
     a PID    adopt a process group r PID    release it again t PATH   a directory for temporary files in which the
     parent makes its own; what dead owners left there is removed now
@@ -90,13 +90,17 @@ def kill(pids: list[int], *, groups: bool = False) -> None:
 
 
 def sweep(identity: str, places: tuple[str, ...], *, limit_s: float = 10.0) -> None:
-    """Kill until two looks in a row find nobody: a process may fork while we kill."""
-    quiet, end = 0, time.monotonic() + limit_s
-    while quiet < 2 and time.monotonic() < end:
+    """Kill until several looks in a row find nobody, over a third of a second.
+
+    A process may fork while we kill, and what the owner forked in its last moment looks like the owner until it has
+    changed its directory and its environment, which takes a while on a busy machine.
+    """
+    pause_s, end = 0.01, time.monotonic() + limit_s
+    while pause_s < 0.2 and time.monotonic() < end:
         found = processes_of(identity, places)
         kill(found)
-        quiet = 0 if found else quiet + 1
-        time.sleep(0.01)
+        time.sleep(pause_s)
+        pause_s = 0.01 if found else pause_s * 2
 
 
 def remove(directory: str) -> None:
@@ -167,25 +171,28 @@ def wait_and_obey(charge: Charge, parent: int) -> None:
     if hasattr(os, "pidfd_open"):
         with contextlib.suppress(OSError):  # an old kernel, or the parent is gone: the check below notices
             watched.append(os.pidfd_open(parent))
-    while os.getppid() == parent:
-        readable = select.select(watched, [], [], 0.25)[0]
-        if 0 in readable:
+    alive = True
+    while True:
+        readable = select.select(watched, [], [], 0.25 if alive else 0)[0]
+        if 0 in readable:  # first of all, also the last words of a parent that is gone
             data = os.read(0, 65536)
             if not data:
                 return
             *messages, unread = (unread + data).split(b"\0")
             for message in messages:
                 charge.obey(message)
-        elif readable:
+        elif not alive:
             return
+        alive = alive and os.getppid() == parent and len(readable) == (0 in readable)
 
 
 def main() -> None:
-    identity, parent, machine = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+    identity, parent, machine, *roots = sys.argv[1:]
     for number in DEAF:
         signal.signal(number, signal.SIG_IGN)
     charge = Charge(identity, machine)
-    wait_and_obey(charge, parent)
+    charge.roots.update(roots)  # known from the first instruction: the parent may not live to send a message
+    wait_and_obey(charge, int(parent))
     charge.finish()
 
 

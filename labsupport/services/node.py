@@ -131,7 +131,8 @@ class Node:
     def restart(self, timeout_s: float = 60.0) -> None:
         """Start it again on the same port with the files it left; returns when it answers.
 
-        A node that runs is killed first. What "answers" means is the service's affair: in a cluster it has found the others.
+        A node that runs is killed first. What "answers" means is the service's affair: in a cluster it has found the
+        others.
         """
         with self._lock:
             self.service._must_run()

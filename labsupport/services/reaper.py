@@ -63,7 +63,7 @@ class _Reaper:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, guard.DEAF)
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, self.identity, str(os.getpid()), machine()],
+                [sys.executable, "-I", "-S", guard.__file__, self.identity, str(os.getpid()), machine(), *self.roots],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
