@@ -167,6 +167,12 @@ def test_importing_the_package_needs_the_standard_library_alone():
     assert "labsupport.errors" in modules.split()
 
 
+@pytest.mark.parametrize("question", [["check"], ["format", "--check", "--exclude", "*.ipynb"]], ids=["rules", "format"])
+def test_ruff_has_nothing_to_say(question):
+    ruff = subprocess.run(["ruff", *question, "."], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ruff.returncode == 0, ruff.stdout + ruff.stderr
+
+
 def test_links_between_our_files_lead_somewhere():
     broken = []
     texts = [(path, path.read_text("utf-8")) for path in files() if path.suffix == ".md"]

@@ -51,9 +51,14 @@ def run(root: Path, *, port: int | None = None, browser: bool = True) -> int:
 
 
 def prepare(environment, root: Path) -> None:
-    """Let kernels import labsupport, and prefer this environment's kernel to others of the same name."""
-    path = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join([str(root), *([path] if path else [])])
+    """Let kernels import labsupport, prefer this environment's kernel to others of the same name, ask no question first.
+
+    JupyterLab asks on its first page whether it may fetch news. Defaults of ours answer that it need not; what a learner
+    has set for themselves still comes first (https://jupyterlab.readthedocs.io/en/stable/user/directories.html).
+    """
+    for variable, ours in (("PYTHONPATH", root), ("JUPYTER_CONFIG_PATH", Path(__file__).parent / "jupyter")):
+        before = environment.get(variable)
+        environment[variable] = os.pathsep.join([str(ours), *([before] if before else [])])
     environment["JUPYTER_PREFER_ENV_PATH"] = "1"
 
 
@@ -73,7 +78,7 @@ def _settings(lessons: Path, port: int | None, browser: bool) -> list[str]:
         "ServerApp.log_level": "WARN",
         "LabApp.log_level": "WARN",
         "LabApp.default_url": f"/lab/tree/{FIRST_LESSON}",
-        # No questions about news and updates on a learner's first page, and no calls home.
+        # No calls home.
         "LabApp.news_url": None,
         "LabApp.check_for_updates_class": "jupyterlab.handlers.announcements.NeverCheckForUpdate",
     }
