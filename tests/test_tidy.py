@@ -12,6 +12,7 @@ import json
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -162,14 +163,18 @@ def test_a_module_says_first_what_it_is_for(path):
 def test_importing_the_package_needs_the_standard_library_alone():
     program = "import sys; sys.path.insert(0, '.'); import labsupport, labsupport.errors; print(*sys.modules)"
     modules = subprocess.run(
-        ["python3", "-I", "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-I", "-S", "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert "labsupport.errors" in modules.split()
 
 
-@pytest.mark.parametrize("question", [["check"], ["format", "--check", "--exclude", "*.ipynb"]], ids=["rules", "format"])
+@pytest.mark.parametrize(
+    "question", [["check"], ["format", "--check", "--exclude", "*.ipynb"]], ids=["rules", "format"]
+)
 def test_ruff_has_nothing_to_say(question):
-    ruff = subprocess.run(["ruff", *question, "."], cwd=ROOT, capture_output=True, text=True, check=False)
+    ruff = subprocess.run(
+        [sys.executable, "-m", "ruff", *question, "."], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ruff.returncode == 0, ruff.stdout + ruff.stderr
 
 
