@@ -88,9 +88,15 @@ class Etcd(Service):
             raise StartAgain("another etcd had taken its port")
 
     def _probe(self, node: Node, timeout_s: float) -> None:
-        """A linearizable read: it needs a leader that has heard from a majority, and changes nothing."""
-        question = {"key": READY_KEY, "serializable": not self._most_run()}
-        http.request(node.port, "/v3/kv/range", question, timeout_s=timeout_s)
+        """A linearizable read: it needs a leader that has heard from a majority, and changes nothing.
+
+        While most members are down, one that is started again answers only them: it asks clients to wait until there
+        is a leader.
+        """
+        if self._most_run():
+            http.request(node.port, "/v3/kv/range", {"key": READY_KEY}, timeout_s=timeout_s)
+        else:
+            http.request(self._peers[self._nodes.index(node)], "/version", timeout_s=timeout_s)
 
     def _find_leader(self) -> Node | None:
         """The member that calls itself the leader in the latest term: one that was frozen may not know of the next."""

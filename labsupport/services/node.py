@@ -10,8 +10,9 @@ import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from labsupport.errors import ServiceError
+from labsupport.errors import ServiceError, SetupError
 from labsupport.services import reaper
 
 if TYPE_CHECKING:
@@ -244,12 +245,25 @@ class Node:
             )
 
 
+DEFAULT_PORTS = {"nats": 4222, "redis": 6379, "amqp": 5672, "http": 2379}
+
+
 class Foreign(Node):
     """A node that somebody else runs: its address came from the environment, so we may talk to it and nothing else."""
 
     def __init__(self, service: Service, name: str, url: str) -> None:
+        from labsupport.services import sources
+
         self.service, self.name, self.url = service, name, url
-        self.port = int(url.rpartition(":")[2].split("/")[0])
+        try:
+            address = urlsplit(url)
+            self.port = address.port or DEFAULT_PORTS[address.scheme]
+        except (ValueError, KeyError):
+            variable = sources.PINS[service.system].variable
+            raise SetupError(
+                f"{variable} holds {url!r}, which is no address of {service.title}.",
+                do=f"set it to something like {service._url_of('127.0.0.1', 1234)}, or unset it",
+            ) from None
         self._process = None
 
         self._lock = threading.RLock()

@@ -73,10 +73,11 @@ class RabbitMQ(Service):
         return f"amqp://{self.user}:{self.password}@{host}:{port}/%2F"
 
     def _start_ours(self) -> None:
+        self._boot = None
         try:
             super()._start_ours()
         except ServiceError:
-            if not self._trim or self._boot.level != "trimmed":
+            if self._boot is None or self._boot.level != "trimmed":
                 raise
             self._trim = False  # perhaps the trimming is to blame: once more, plainly
             super()._start_ours()

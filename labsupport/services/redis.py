@@ -196,15 +196,17 @@ class Redis(Service):
             return primary if client.call("ROLE")[0] == "master" else None
 
     def _primary_by_sentinels(self) -> Node | None:
-        """The running node that the first sentinel to answer names."""
+        """The running node that a sentinel takes for the primary and for well: what client libraries ask for."""
         for sentinel in self._others:
             if sentinel.state == "running":
                 try:
                     with resp.Resp(sentinel.port, self.password) as client:
-                        address = client.call("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.primary_name)
+                        seen = _fields(client.call("SENTINEL", "MASTER", self.primary_name))
                 except (OSError, EOFError, NotYet):
                     continue
-                return next((n for n in self._nodes if n.state == "running" and str(n.port) == address[1]), None)
+                named = [node for node in self._nodes if node.state == "running" and str(node.port) == seen["port"]]
+                if named and "down" not in seen["flags"] and "failover" not in seen["flags"]:
+                    return named[0]
         return None
 
     def _argv_again(self, node: Node) -> list[str]:

@@ -1,0 +1,195 @@
+"""RabbitMQ: what a lesson does with it."""
+
+from __future__ import annotations
+
+import pika
+import pytest
+
+from labsupport.errors import ServiceError
+from labsupport.services import RabbitMQ, erlang
+from labsupport.services import rabbitmq as rabbitmq_module
+from tests.services.owners import processes_of, until
+
+PERSISTENT = pika.BasicProperties(delivery_mode=2)
+QUORUM = {"x-queue-type": "quorum"}
+
+
+def channel_to(node):
+    channel = pika.BlockingConnection(pika.URLParameters(node.url)).channel()
+    channel.confirm_delivery()
+    return channel
+
+
+def fill(channel, queue, count, **arguments):
+    channel.queue_declare(queue, durable=True, arguments=arguments or None)
+    for number in range(count):
+        channel.basic_publish("", queue, str(number).encode(), PERSISTENT, mandatory=True)
+
+
+@pytest.fixture(scope="module")
+def single():
+    with RabbitMQ() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with RabbitMQ(nodes=3) as service:
+        yield service
+
+
+def test_it_is_ready_on_entry(single):
+    channel = channel_to(single)
+    fill(channel, "greetings", 1)
+    assert channel.basic_get("greetings", auto_ack=True)[2] == b"0"
+
+
+def test_nobody_gets_in_without_the_password(single):
+    with pytest.raises(pika.exceptions.AMQPConnectionError):
+        pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", single.port))
+
+
+@pytest.mark.parametrize("kind", ["direct", "fanout", "topic", "headers"])
+def test_the_shortened_boot_has_every_exchange_type(kind, single):
+    channel = channel_to(single)
+    channel.exchange_declare(f"by-{kind}", kind)
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, f"by-{kind}", "a.b", arguments={"x-match": "any", "colour": "red"})
+    properties = pika.BasicProperties(headers={"colour": "red"})
+    channel.basic_publish(f"by-{kind}", "a.b", b"routed", properties, mandatory=True)
+    assert channel.basic_get(queue, auto_ack=True)[2] == b"routed"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"x-max-priority": 5},
+        {"x-message-ttl": 60000, "x-dead-letter-exchange": "dead"},
+        {"x-queue-mode": "lazy"},
+        {"x-queue-type": "quorum", "x-delivery-limit": 3},
+        {"x-queue-type": "stream"},
+    ],
+    ids=["priority", "time to live", "lazy", "quorum", "stream"],
+)
+def test_the_shortened_boot_has_every_kind_of_queue(arguments, single):
+    channel = channel_to(single)
+    fill(channel, f"queue {sorted(arguments)}", 3, **arguments)
+
+
+def test_what_was_confirmed_survives_a_kill_and_a_restart():
+    with RabbitMQ() as service:
+        port = service.port
+        fill(channel_to(service), "jobs", 20)
+        service.nodes[0].kill()
+        service.nodes[0].restart()
+        assert service.port == port
+        assert service.queue_depth("jobs") == (20, 0)
+
+
+def test_a_queue_declared_a_moment_before_the_kill_survives_it():
+    with RabbitMQ() as service:
+        for number in range(4):
+            channel_to(service).queue_declare(f"new-{number}", durable=True)
+            service.nodes[0].kill()
+            service.nodes[0].restart()
+            channel_to(service).queue_declare(f"new-{number}", passive=True)
+
+
+def test_the_depth_of_a_queue_counts_what_waits_and_what_is_out(single):
+    for queue, arguments in (("classic", {}), ("quorum", QUORUM)):
+        channel = channel_to(single)
+        fill(channel, queue, 5, **arguments)
+        channel.basic_get(queue)
+        channel.basic_get(queue)
+        assert single.queue_depth(queue) == rabbitmq_module.QueueDepth(ready=3, unacked=2)
+
+
+@pytest.mark.parametrize("name", ['"', "ä€", "}", "%2F", "a'b\\", "x" * 200])
+def test_a_queue_can_have_any_name(name, single):
+    fill(channel_to(single), name, 1, **QUORUM)
+    assert single.queue_depth(name) == (1, 0)
+
+
+def test_a_queue_that_does_not_exist_is_named(single):
+    with pytest.raises(ServiceError, match="no queue 'nowhere'"):
+        single.queue_depth("nowhere")
+
+
+def test_a_frozen_node_answers_when_it_goes_on(single):
+    single.nodes[0].pause()
+    assert single.nodes[0].state == "paused"
+    single.nodes[0].resume()
+    assert channel_to(single).is_open
+
+
+def test_a_quorum_queue_outlives_its_leader(cluster):
+    fill(channel_to(cluster), "orders", 10, **QUORUM)
+    first = cluster.leader("orders")
+    first.kill()
+    second = cluster.leader("orders", timeout_s=30)
+    assert second is not first
+    until(lambda: cluster.queue_depth("orders").ready == 10)
+    assert channel_to(second).basic_get("orders", auto_ack=True)[2] == b"0"
+    first.restart()
+    assert channel_to(first).basic_get("orders", auto_ack=True)[2] == b"1", "any node serves the queue"
+
+
+def test_a_quorum_queue_outlives_a_leader_that_is_terminated(cluster):
+    fill(channel_to(cluster), "planned", 3, **QUORUM)
+    first = cluster.leader("planned")
+    first.terminate()
+    assert cluster.leader("planned", timeout_s=30) is not first
+    first.restart()
+
+
+def test_a_cluster_without_a_quorum_queue_has_no_leader():
+    with RabbitMQ(nodes=3) as cluster:
+        with pytest.raises(ServiceError, match="no quorum queue yet"):
+            cluster.leader()
+        fill(channel_to(cluster), "b", 1, **QUORUM)
+        fill(channel_to(cluster), "a", 1)
+        assert cluster.leader() is cluster.leader("b")
+        with pytest.raises(ServiceError, match="no quorum queue 'a'"):
+            cluster.leader("a")
+
+
+def test_stop_leaves_no_process_at_once():
+    with RabbitMQ(nodes=3) as cluster:
+        directory = cluster._directory
+        assert len(processes_of(directory)) >= 4
+    assert processes_of(directory) == []
+
+
+def test_a_version_that_nobody_tried_boots_plainly(monkeypatch):
+    monkeypatch.setattr(erlang, "TRIM_PROVEN", ("0.0.",))
+    with RabbitMQ() as service:
+        assert service._boot.level == "direct"
+        fill(channel_to(service), "plain", 1)
+
+
+def test_a_trimmed_boot_that_does_not_start_is_replaced_by_a_plain_one(monkeypatch, tmp_path):
+    def useless(*_):
+        for name in ("plugins", "flat"):
+            (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / "fast.boot").write_bytes(b"useless")
+        return tmp_path
+
+    monkeypatch.setattr(erlang, "_cached", useless)
+    with RabbitMQ() as service:
+        assert service._boot.level == "direct"
+        fill(channel_to(service), "second", 1)
+
+
+def test_without_a_place_for_the_cache_it_boots_plainly(monkeypatch):
+    monkeypatch.setenv("LAB_CACHE_DIR", "/proc/nowhere")
+    with RabbitMQ() as service:
+        assert service._boot.level == "direct"
+
+
+def test_the_cache_is_made_once_and_whole(monkeypatch, tmp_path):
+    monkeypatch.setenv("LAB_CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        with RabbitMQ() as service:
+            assert service._boot.level == "trimmed"
+    (made,) = tmp_path.iterdir()
+    assert sorted(path.name for path in made.iterdir()) == ["fast.boot", "flat", "plugins"]
