@@ -243,7 +243,7 @@ def _insert(order: list[Entry], failed: list[Entry], initial: Hashable) -> list[
     by_ret = sorted(range(len(order)), key=lambda index: order[index].ret)
     by_call = sorted(range(len(order)), key=lambda index: order[index].call)
     calls = [order[index].call for index in by_call]
-    first_of_later = list(accumulate(reversed(by_call), min))[::-1] + [len(order)]
+    first_of_later = [*list(accumulate(reversed(by_call), min))[::-1], len(order)]
     earlier_failed = sorted(failed, key=lambda entry: entry.ret)
     position_of: dict[int, int] = {}
     lowest = answered = overtaken = 0

@@ -6,9 +6,9 @@ register's state, and which of the operations that are still pending have alread
 their number small, and none loses an answer:
 
 - **Eager reads.** A pending operation that changes nothing takes effect as soon as the state allows it.
-- **Hidden writes.** A write that nobody saw may have happened immediately before the write that overwrote it. So a pending
-  write is never guessed early: when it returns, it may still be hidden before the last plain write, if it was called by
-  then. A configuration therefore remembers `since`: at which return the last plain write was put in.
+- **Hidden writes.** A write that nobody saw may have happened immediately before the write that overwrote it. So no
+  pending write is guessed early: when it returns, it may still be hidden before the last plain write, if it was called
+  by then. A configuration therefore remembers `since`: at which return the last plain write was put in.
 - **Symmetry.** Among unanswered operations with equal arguments the one called last is used first.
 - **Dominance.** Of two configurations that differ only in unanswered operations, the one that has used fewer of them,
   and whose last write is later, can do all that the other can.
@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from heapq import heappop, heappush
 
-from labsupport.checkers.register import CAS, MAYBE, NEVER, NOT, READ, WRITE, Decision, Entry
+from labsupport.checkers.register import CAS, MAYBE, NEVER, NOT, READ, WRITE, Decision, Entry, cut
 
 UNSEEN = object()  # the state before a hidden write: nobody has seen it, only a plain write leaves it
 START = -1  # the `since` of a configuration before any plain write
@@ -250,11 +250,7 @@ def _most_at_once(moments: Sequence[tuple]) -> int:
 
 def _stuck(entries: Sequence[Entry], entry: Entry, search: _Search) -> Decision:
     """The violation at the return where no configuration is left; what came later does not matter."""
-    relevant = tuple(
-        other if other.ret <= entry.ret else other._replace(ret=NEVER)
-        for other in entries
-        if other.call <= entry.ret and (other.ret <= entry.ret or other.kind not in (READ, NOT))
-    )
+    relevant = cut(entries, entry)
     possible = search.possible()
     values = " or ".join(repr(value) for value in possible[:4])
     return Decision(

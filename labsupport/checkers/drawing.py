@@ -32,10 +32,10 @@ def draw(operations: Iterable[Operation]) -> str:
     )
     rank = {moment: place for place, moment in enumerate(moments)}
     spans = [(rank[op.called, 0], None if op.returned is None else rank[op.returned, 1]) for op in shown]
-    column = _columns(len(moments), [(start, end, len(op.text)) for (start, end), op in zip(spans, shown)])
+    column = _columns(len(moments), [(start, end, len(op.text)) for (start, end), op in zip(spans, shown, strict=True)])
     width = max(len(str(op.client)) for op in shown)
     lines = []
-    for op, (start, end) in zip(shown, spans):
+    for op, (start, end) in zip(shown, spans, strict=True):
         before = f"{op.client!s:<{width}}  {' ' * column[start]}|"
         if op.ending is Ending.UNKNOWN:
             lines.append(f"{before}{op.text}...")

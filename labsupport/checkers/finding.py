@@ -1,4 +1,4 @@
-"""What a checker found out: ok, violation or unknown, and for each anomaly the operations and the facts that prove it."""
+"""What a checker found out: ok, violation or unknown, and for each anomaly the operations and facts that prove it."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def entries(operations: Iterable[Operation]) -> list[Entry]:
         elif kind == "cas":
             sees, makes = map(canonical, operation.value)
             if ending is Ending.UNKNOWN or operation.result is None:
-                kind = MAYBE
+                kind, ret = MAYBE, NEVER
             else:
                 kind = CAS if operation.result else NOT
             made.append(Entry(operation.called, ret, kind, sees, makes, operation))
@@ -84,6 +84,24 @@ def entries(operations: Iterable[Operation]) -> list[Entry]:
             makes = makes if type(makes) in PLAIN else canonical(makes)
             made.append(Entry(operation.called, ret, WRITE, None, makes, operation))
     return made
+
+
+def unanswered(entry: Entry) -> Entry:
+    """The same entry as if its answer had not come: the weaker claim."""
+    operation = dataclasses.replace(entry.operation, result=None, returned=None, ending=Ending.UNKNOWN)
+    kind = MAYBE if entry.kind is CAS else entry.kind
+    return entry._replace(ret=NEVER, kind=kind, operation=operation)
+
+
+def cut(entries: Iterable[Entry], last: Entry) -> tuple[Entry, ...]:
+    """The history up to the return of one entry; what returned later has no answer, and then reads say nothing."""
+    kept = []
+    for entry in entries:
+        if entry.ret <= last.ret:
+            kept.append(entry)
+        elif entry.call <= last.ret and entry.kind not in (READ, NOT):
+            kept.append(unanswered(entry))
+    return tuple(kept)
 
 
 def edge(before: Entry, after: Entry) -> str:

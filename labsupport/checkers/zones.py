@@ -1,16 +1,18 @@
 """Linearizability of reads and writes of unique values, decided without any search in O(n log n).
 
-Source: P. B. Gibbons and E. Korach, *Testing Shared Memories*, SIAM J. Computing 26(4), 1997, and Lee and Mathur's
-register case (OOPSLA 2025). With unique values every legal order is a sequence of blocks, one per value: its write, then
-its reads. Block A has to come before block B exactly if some operation of A returned before some operation of B was
-called, that is if ``A.first_return < B.last_call``. Along a chordless cycle of three or more blocks the first returns
-would fall all the way round, so the history is linearizable unless two blocks each have to come before the other.
+Source: P. B. Gibbons and E. Korach, *Testing Shared Memories*, SIAM J. Computing 26(4), 1997, and the register case of
+Lee and Mathur (OOPSLA 2025). With unique values every legal order is a sequence of blocks, one for each value: its
+write, then its reads. Block A has to come before block B exactly if some operation of A returned before some operation
+of B was called, that is if ``A.first_return < B.last_call``. Along a chordless cycle of three or more blocks the first
+returns would fall all the way round, so the history is linearizable unless two blocks each have to come before the
+other.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Hashable, Sequence
+from itertools import pairwise
 from operator import attrgetter
 
 from labsupport.checkers.register import NEVER, READ, WRITE, Decision, Entry, edge
@@ -107,7 +109,7 @@ def conflict(zones) -> tuple[Zone, Zone] | None:
     """Two zones of which each has to come before the other, the first of them a forward one; None if there are none."""
     forward = sorted((zone for zone in zones if zone.first_return < zone.last_call), key=attrgetter("first_return"))
     # The first conflict ends the search, so all earlier zones are disjoint and only the neighbour can overlap.
-    for before, after in zip(forward, forward[1:]):
+    for before, after in pairwise(forward):
         if after.first_return < before.last_call:
             return before, after
     starts = [zone.first_return for zone in forward]
@@ -139,15 +141,15 @@ def explained(outer: Zone, inner: Zone) -> Decision:
     else:
         name = "new then old"
         summary = f"{inner.first.text} saw the new value, and {late.text}, called later, saw the old one again."
-    reasons = (_fact(outer, inner), _fact(inner, outer).replace("so ", "but so ", 1))
+    reasons = (_fact(outer, inner), "But " + _fact(inner, outer))
     return Decision(False, name, summary, reasons, tuple(certificate))
 
 
 def _fact(before: Zone, after: Zone) -> str:
-    order = f"everything about {_named(before)} comes before everything about {_named(after)}."
+    order = f"all about {_named(before)} comes before all about {_named(after)}."
     if before.first is None:
-        return f"The initial value was there first, so {order}"
-    return f"{edge(before.first, after.last)}, so {order}"
+        return f"the initial value was there from the start: {order}"
+    return f"{edge(before.first, after.last)}: {order}"
 
 
 def _named(zone: Zone) -> str:

@@ -110,9 +110,7 @@ def spoil(draw: random.Random, operations: list[Operation], made: list) -> list[
             break
         place = draw.choice(candidates)
         op = operations[place]
-        if op.kind == "read":
-            result = draw.choice(made) if draw.random() < 0.95 else -1
-        else:
-            result = not op.result
+        seen = draw.choice(made) if draw.random() < 0.95 else -1
+        result = seen if op.kind == "read" else not op.result
         operations[place] = Operation(op.client, op.kind, op.key, op.value, result, op.called, op.returned)
     return operations
