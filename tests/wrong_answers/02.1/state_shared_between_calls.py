@@ -1,0 +1,39 @@
+"""Keeps the lines of a call on the servicer, of which there is one for all calls."""
+
+import greeter_pb2
+import greeter_pb2_grpc
+import grpc
+
+
+class Greeter(greeter_pb2_grpc.GreeterServicer):
+    def __init__(self, phrase):
+        self.phrase = phrase
+        self.collected = []
+
+    def lines(self, request, context):
+        if not request.name:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a name is needed")
+        for language in request.languages:
+            if not context.is_active():
+                return
+            try:
+                yield f"{self.phrase(language)}, {request.name}!"
+            except KeyError:
+                context.abort(grpc.StatusCode.NOT_FOUND, f"no language {language!r}")
+
+    def SayHello(self, request, context):
+        return greeter_pb2.HelloReply(message=" ".join(self.lines(request, context)))
+
+    def SayHelloInEach(self, request, context):
+        for line in self.lines(request, context):
+            yield greeter_pb2.HelloReply(message=line)
+
+    def SayHelloToAll(self, requests, context):
+        self.collected.clear()
+        for request in requests:
+            self.collected.extend(self.lines(request, context))
+        return greeter_pb2.HelloReply(message=" ".join(self.collected))
+
+    def Chat(self, requests, context):
+        for request in requests:
+            yield self.SayHello(request, context)

@@ -1,0 +1,33 @@
+"""Hands the customer's whole time to each of the calls."""
+
+import time
+
+import greeter_pb2_grpc
+import grpc
+
+
+class Shop(greeter_pb2_grpc.ShopServicer):
+    def __init__(self, depot, sleep, random):
+        self.depot, self.sleep, self.random = depot, sleep, random
+
+    def Buy(self, order, context):
+        self.timeout_s = min(context.time_remaining(), 10)
+        ends = time.monotonic() + self.timeout_s
+        try:
+            receipt = self.price(order, ends)
+            self.depot.Take(order, timeout=self.timeout_s)
+            return receipt
+        except grpc.RpcError as error:
+            context.abort(error.code(), error.details())
+
+    def price(self, order, ends):
+        longest = 0.05
+        while True:
+            try:
+                return self.depot.Price(order, timeout=self.timeout_s)
+            except grpc.RpcError as error:
+                wait = self.random() * longest
+                if error.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() + wait >= ends:
+                    raise
+            self.sleep(wait)
+            longest *= 2
