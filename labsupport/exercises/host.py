@@ -51,12 +51,17 @@ class Tell:
 
 
 def learner_frames(error: BaseException) -> list[list[Any]]:
-    """The frames of a traceback that are the learner's: neither ours nor a library's."""
+    """The learner's frames of an exception's traceback."""
+    return theirs(traceback.extract_tb(error.__traceback__))
+
+
+def theirs(frames: traceback.StackSummary) -> list[list[Any]]:
+    """Those of the frames that are the learner's: neither ours nor a library's."""
     ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     foreign = (ours, *{sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}, "<frozen")
     return [
         [frame.filename, frame.lineno, frame.name, frame.line or ""]
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in frames
         if not frame.filename.startswith(foreign)
     ][-MAX_FRAMES:]
 
