@@ -1,0 +1,6 @@
+async def subscriber(nc, prefix, handle, ready, stop):
+    subscription = await nc.subscribe(f"{prefix}.*", cb=handle)
+    await nc.flush()
+    ready()
+    await stop.wait()
+    await subscription.drain()
