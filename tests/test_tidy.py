@@ -37,6 +37,13 @@ LAYERS = {
     "errors": set(),
     "environment": {"errors"},
     "history": {"errors"},
+    "messages": {"errors"},
+    "trace": {"errors", "history", "messages"},
+    "faults": {"errors"},
+    "node": {"errors", "messages"},
+    "sim": {"errors", "history", "messages", "trace", "faults", "node", "spacetime"},
+    "spacetime": {"errors", "trace"},
+    "search": {"errors", "history", "messages", "trace", "faults", "node", "sim", "spacetime"},
     "checkers": {"errors", "history", "messages"},
     "services": {"errors"},
     "view": {"errors", "history", "checkers"},
@@ -49,7 +56,7 @@ LAYERS = {
 }
 
 # These touch no socket, process, thread, clock or file.
-PURE = {"history", "checkers"}
+PURE = {"messages", "history", "trace", "faults", "node", "sim", "checkers"}
 WORLDLY = set(
     [
         "asyncio",

@@ -1,0 +1,488 @@
+"""What the timed world and the stepped world have in common: nodes that live, hear, speak, wait and crash.
+
+A world decides *when* something happens; everything about *what* then happens is here. ``async`` handlers run on a
+small trampoline of our own: a coroutine hands out a `Wait` and is sent the answer. That costs a seventh more than plain
+functions, where a virtual-clock asyncio loop costs five times as much.
+"""
+
+from __future__ import annotations
+
+import operator
+import random
+import types
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any
+
+from labsupport import node as contract
+from labsupport.errors import LearnerError
+from labsupport.messages import WHOLE, Error, Message, RequestFailed, copied, not_a_message, plain, sender_of
+from labsupport.node import Context, Node
+from labsupport.sim.properties import Property, Violated
+from labsupport.trace import Trace
+
+SECOND = 1_000_000  # time is counted in whole microseconds, so that sums are exact on every machine
+
+
+class CrashNow(BaseException):
+    """Unwinds a handler whose node has just crashed; not an Exception, so that learners' code lets it pass."""
+
+
+class Wait:
+    """What a suspended coroutine waits for: the answer to a request, or the end of a sleep."""
+
+    __slots__ = ("coro", "dest", "host", "seconds", "token", "what")
+
+    def __init__(self, host: Host, token: int, dest: str, what: str, seconds: float) -> None:
+        self.host, self.token, self.dest, self.what, self.seconds = host, token, dest, what, seconds
+        self.coro: Coroutine | None = None
+
+
+class Host:
+    """The place where one node runs: it stays when the node crashes, and so does its disk."""
+
+    __slots__ = (
+        "backlog",
+        "client",
+        "ctx",
+        "disk",
+        "handlers",
+        "kind",
+        "links",
+        "name",
+        "node",
+        "offset",
+        "on_timer",
+        "paused",
+        "peers",
+        "random",
+        "rate",
+        "saved",
+        "sent",
+        "table",
+        "tasks",
+        "timers",
+        "token",
+        "up",
+        "waits",
+    )
+
+    def __init__(self, name: str, kind: type[Node], table: dict[str, Callable], client: bool) -> None:
+        self.name, self.kind, self.table, self.client = name, kind, table, client
+        self.peers: tuple[str, ...] = ()
+        self.random: random.Random | None = None
+        self.disk: dict[str, Any] = {}
+        self.links: dict[str, Any] = {}
+        self.rate, self.offset = 1.0, 0.0
+        self.token = self.sent = 0
+        self.up = self.paused = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Lose everything that a crash loses."""
+        self.node: Node | None = None
+        self.ctx: SimContext | None = None
+        self.on_timer: Callable | None = None
+        self.handlers: dict[type, Callable] = {}
+        self.timers: dict[str, int] = {}
+        self.waits: dict[int, Wait] = {}
+        self.tasks: dict[Coroutine, None] = {}
+        self.backlog: list[tuple] = []
+        self.saved: dict[str, list] = {}  # see _list_copy
+
+
+class SimContext(Context):
+    """The context of a node in a simulated world."""
+
+    def __init__(self, world: Core, host: Host) -> None:
+        self._world, self._host = world, host
+        self.me, self.peers, self.random = host.name, host.peers, host.random
+
+    def send(self, dest, message):
+        self._world._send(self._host, dest, message)
+
+    def reply(self, message, answer):
+        sender, msg_id = sender_of(message)
+        self._world._send(self._host, sender, answer, None, msg_id)
+
+    @types.coroutine
+    def rpc(self, dest, message, timeout_s=1.0):
+        return (yield self._world._call(self._host, dest, message, timeout_s))
+
+    @types.coroutine
+    def sleep(self, seconds):
+        yield self._world._nap(self._host, seconds)
+
+    def spawn(self, coroutine):
+        if not isinstance(coroutine, types.CoroutineType):
+            raise LearnerError(
+                f"ctx.spawn got {coroutine!r}.",
+                do="give it a call of an `async def`, for example ctx.spawn(self.ask(peer, ctx))",
+            )
+        self._world._spawned.append(coroutine)
+
+    def set_timer(self, name, seconds):
+        self._world._set_timer(self._host, name, seconds)
+
+    def cancel_timer(self, name):
+        if self._host.timers.pop(name, None) is None:
+            self._world._cancelled(self._host, name)
+
+    def save(self, **values):
+        self._world._save(self._host, values)
+
+    def load(self, name, default=None):
+        disk = self._host.disk
+        return copied(disk[name]) if name in disk else default
+
+    def now(self):
+        host = self._host
+        return self._world.now_us / SECOND * host.rate + host.offset
+
+    def note(self, what, **facts):
+        self._world._note(self._host, what, facts)
+
+
+class ClientContext(SimContext):
+    """The context of a client: it also keeps the history of its operations."""
+
+    def call(self, kind: str, key: Any = None, value: Any = None) -> int:
+        """Record that an operation begins, before its request leaves; its number, for `returned` and the others."""
+        return self._world._called(self._host, kind, plain(key), plain(value))
+
+    def returned(self, number: int, result: Any = None) -> None:
+        """Record that an operation took effect, with what its client was told."""
+        self._world._ended(self._host, number, plain(result), "ok")
+
+    def refused(self, number: int) -> None:
+        """Record that an operation surely has no effect, now or later."""
+        self._world._ended(self._host, number, None, "failed")
+
+    def gave_up(self, number: int) -> None:
+        """Record that nobody knows whether an operation takes effect."""
+        self._world._ended(self._host, number, None, "unknown")
+
+
+class _Nowhere:
+    """The world of a context whose node has crashed: nothing that is left of it has any effect."""
+
+    now_us = 0
+
+    def __getattr__(self, name: str) -> Callable:
+        return _nothing
+
+    @property
+    def _spawned(self) -> list:
+        return []
+
+
+def _nothing(*ignored: Any) -> None:
+    raise CrashNow
+
+
+def _hearing(properties: list[Property]) -> dict[str, list[Property]]:
+    """Who wants to hear what."""
+    found: dict[str, list[Property]] = {}
+    for one in properties:
+        for what in one.hears:
+            found.setdefault(what, []).append(one)
+    return found
+
+
+def _list_copy(host: Host, name: str, value: list) -> list:
+    """A plain copy of a list that is to be saved.
+
+    Logs are saved again and again with a few entries more. What was in the list the last time, the same objects with
+    the same content, is not copied again; that made up a third of a Raft's run.
+    """
+    known, old, same = host.saved.get(name), host.disk.get(name), 0
+    if known is not None and old is not None:
+        same = min(len(known), len(value))
+        if not (all(map(operator.is_, known, value)) and old[:same] == value[:same]):
+            same = 0
+    host.saved[name] = value.copy()
+    return old[:same] + plain(value[same:]) if same else plain(value)
+
+
+class Core:
+    """Nodes, their clients, and what they do; see `labsupport.sim.world.World` for the arguments."""
+
+    def __init__(
+        self,
+        kind: type[Node] | Mapping[str, type[Node]],
+        nodes: int,
+        clients: Mapping[str, type[Node]],
+        seed: int,
+        properties: Iterable[Callable[[], Property]],
+    ) -> None:
+        kinds = kind if isinstance(kind, Mapping) else {f"n{number}": kind for number in range(1, nodes + 1)}
+        self.seed, self.now_us, self.events = seed, 0, 0
+        self.properties = [make() for make in properties]
+        self.violation: Violated | None = None
+        self._hearing = _hearing(self.properties)
+        self._watching = [one for one in self.properties if type(one).after is not Property.after]
+        self._records: list[tuple] = []
+        self._log = self._records.append
+        self._spawned: list[Coroutine] = []
+        self._number = self._operations = 0
+        self._leader: Host | None = None
+        self._acting: Host | None = None
+        self._timer_names: set[str] = set()  # looked up, never walked through
+        self.hosts = self._make_hosts(kinds, clients)
+
+    # -------------------------------------------------------------------------------------------- looking at it
+
+    @property
+    def nodes(self) -> dict[str, Node | None]:
+        """The learner's objects by name; None while a node is down."""
+        return {name: host.node for name, host in self.hosts.items() if not host.client}
+
+    def __getitem__(self, name: str) -> Node | None:
+        return self.hosts[name].node
+
+    @property
+    def now_s(self) -> float:
+        """The world's time in seconds."""
+        return self.now_us / SECOND
+
+    @property
+    def trace(self) -> Trace:
+        """Everything that has happened so far."""
+        return Trace(self.hosts, self._records, self.seed)
+
+    # -------------------------------------------------------------------------------------------- living and dying
+
+    def _make_hosts(self, kinds: Mapping[str, type[Node]], clients: Mapping[str, type[Node]]) -> dict[str, Host]:
+        tables = {kind: contract.handlers_of(kind) for kind in {**kinds, **clients}.values()}
+        names = tuple(kinds)
+        hosts = {}
+        for name, kind in {**kinds, **clients}.items():
+            host = hosts[name] = Host(name, kind, tables[kind], name in clients)
+            host.random = random.Random(f"{self.seed}/node/{name}")
+            host.peers = tuple(other for other in names if other != name)
+        return hosts
+
+    def _start(self, host: Host, how: str = "start") -> None:
+        self._log((self.now_us, how, host.name, None))
+        host.forget()
+        host.up = True
+        host.ctx = (ClientContext if host.client else SimContext)(self, host)
+        try:
+            host.node = host.kind()
+        except TypeError as error:
+            raise LearnerError(
+                f"{host.kind.__name__}() could not be made: {error}.",
+                do="let __init__ take no arguments; what a node needs to know comes from ctx in on_start",
+            ) from error
+        host.on_timer = getattr(host.node, "on_timer", None)
+        result = host.node.on_start(host.ctx)
+        if result is not None or self._spawned:
+            self._go_on(host, result, "on_start")
+
+    def _crash(self, host: Host, lose_disk: bool = False) -> None:
+        self._log((self.now_us, "crash", host.name, "and loses its disk" if lose_disk else None))
+        self._spawned.clear()
+        self._silence(host)
+        host.up = host.paused = False
+        host.forget()
+        if lose_disk:
+            host.disk = {}
+
+    def _silence(self, host: Host) -> None:
+        """Make sure that nothing of a node's life goes on, not even the `finally` of a suspended coroutine."""
+        if host.ctx is not None:
+            host.ctx._world = _Nowhere()
+        for coro in list(host.tasks):
+            try:
+                coro.close()
+            except (Exception, CrashNow):
+                continue  # its node is gone; nobody is there to be told
+
+    def discard(self) -> None:
+        """Let go of all nodes, so that the memory of a finished world is free at once."""
+        for host in self.hosts.values():
+            self._silence(host)
+            host.forget()
+            host.links = {}
+        self._log = None
+
+    # -------------------------------------------------------------------------------------------- hearing
+
+    def _deliver(self, host: Host, envelope: tuple) -> int:
+        _, source, dest, kind, parts, msg_id, in_reply_to = envelope
+        self._log((self.now_us, "deliver", dest, envelope))
+        message = kind._unpack(parts, source, msg_id)
+        if in_reply_to is not None:
+            wait = host.waits.pop(in_reply_to, None)
+            if wait is not None:  # else it comes too late: the request was given up, or belongs to an earlier life
+                self._answer(host, wait, message)
+            return 1
+        handler = host.handlers.get(kind) or self._find_handler(host, kind, message, source)
+        result = handler(message, source, host.ctx)
+        if result is not None or self._spawned:
+            self._go_on(host, result, f"on_{kind.wire_type}")
+        return 1
+
+    def _answer(self, host: Host, wait: Wait, message: Message) -> None:
+        """Go on where a request was awaited."""
+        if message.__class__ is Error:
+            self._resume(host, wait.coro, None, RequestFailed(message.code, message.text))
+        else:
+            self._resume(host, wait.coro, message)
+
+    def _find_handler(self, host: Host, kind: type[Message], message: Message, source: str) -> Callable:
+        if kind.wire_type not in host.table:
+            raise contract.no_handler(host.kind, host.name, source, message)
+        handler = host.handlers[kind] = getattr(host.node, f"on_{kind.wire_type}")
+        return handler
+
+    def _fire(self, host: Host, name: str) -> None:
+        self._log((self.now_us, "timer", host.name, name))
+        result = host.on_timer(name, host.ctx)
+        if result is not None or self._spawned:
+            self._go_on(host, result, "on_timer")
+
+    def _expire(self, host: Host, wait: Wait) -> None:
+        """A sleep is over, or nobody answered in time."""
+        if not wait.dest:
+            self._log((self.now_us, "wake", host.name, None))
+            self._resume(host, wait.coro)
+            return
+        self._log((self.now_us, "timeout", host.name, (wait.dest, wait.what)))
+        sentence = f"{wait.dest} did not answer {wait.what} within {wait.seconds} s"
+        self._resume(host, wait.coro, None, TimeoutError(sentence))
+
+    # -------------------------------------------------------------------------------------------- coroutines
+
+    def _go_on(self, host: Host, result: Any, handler: str) -> None:
+        """Begin the coroutine that a handler has returned, and those that it spawned."""
+        if result.__class__ is types.CoroutineType:
+            host.tasks[result] = None
+            self._resume(host, result)
+        elif isinstance(result, Message):
+            raise contract.lost_answer(host.kind, handler, result)
+        while self._spawned:
+            coro = self._spawned.pop(0)
+            host.tasks[coro] = None
+            self._resume(host, coro)
+
+    def _resume(self, host: Host, coro: Coroutine, value: Any = None, error: Exception | None = None) -> None:
+        try:
+            wait = coro.send(value) if error is None else coro.throw(error)
+        except StopIteration:
+            host.tasks.pop(coro, None)
+        else:
+            if wait.__class__ is not Wait:
+                awaited = f"{type(wait).__module__}.{type(wait).__qualname__}"
+                raise contract.foreign_await(coro.__qualname__, awaited)
+            wait.coro = coro
+        if self._spawned:
+            self._go_on(host, None, "")
+
+    def _call(self, host: Host, dest: str, message: Message, timeout_s: float) -> Wait:
+        host.token = token = host.token + 1
+        self._send(host, dest, message, token)
+        wait = host.waits[token] = Wait(host, token, dest, message.wire_type, timeout_s)
+        self._after(host, timeout_s, wait, "rpc")
+        return wait
+
+    def _nap(self, host: Host, seconds: float) -> Wait:
+        host.token = token = host.token + 1
+        wait = host.waits[token] = Wait(host, token, "", "", seconds)
+        self._after(host, seconds, wait, "sleep")
+        return wait
+
+    # -------------------------------------------------------------------------------------------- speaking
+
+    def _send(
+        self, host: Host, dest: str, message: Message, msg_id: int | None = None, in_reply_to: int | None = None
+    ) -> None:
+        try:
+            parts = message._pack()
+        except (AttributeError, TypeError):
+            if not isinstance(message, Message):
+                raise not_a_message(message) from None
+            raise
+        link = host.links.get(dest) or self._link(host, dest)
+        self._number = number = self._number + 1
+        host.sent += 1
+        envelope = (number, host.name, dest, message.__class__, parts, msg_id, in_reply_to)
+        self._log((self.now_us, "send", host.name, envelope))
+        self._transmit(link, envelope)
+
+    def _link(self, host: Host, dest: str) -> Any:
+        """The link to a node, made when it is first used."""
+        if not isinstance(dest, str) or dest not in self.hosts:
+            raise contract.unknown_node(host.name, dest, self.hosts)
+        link = host.links[dest] = self._make_link(host, self.hosts[dest])
+        return link
+
+    def _set_timer(self, host: Host, name: str, seconds: float) -> None:
+        if host.on_timer is None:
+            raise contract.no_timer_handler(host.kind, host.name, name)
+        self._timer_names.add(name)
+        self._arm(host, name, seconds)
+
+    def _cancelled(self, host: Host, name: str) -> None:
+        """A timer was cancelled that was not running: fine, unless its name is a slip."""
+        if name not in self._timer_names:
+            slip = contract.unknown_timer(host.name, name, self._timer_names)
+            if slip:
+                raise slip
+
+    def _save(self, host: Host, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            kind = value.__class__
+            if kind is list:
+                values[name] = _list_copy(host, name, value)
+            elif kind not in WHOLE:
+                values[name] = plain(value)
+        self._before_save(host)
+        host.disk.update(values)
+        self._log((self.now_us, "save", host.name, values))
+        self._after_save(host)
+
+    def _note(self, host: Host, what: str, facts: dict[str, Any]) -> None:
+        if not WHOLE.issuperset(map(type, facts.values())):
+            facts = {name: plain(value) for name, value in facts.items()}
+        self._log((self.now_us, "note", host.name, (what, facts)))
+        if what == "leader":
+            self._leader = host
+        if what in self._hearing:
+            self._tell(host, what, facts)
+
+    def _called(self, host: Host, kind: str, key: Any, value: Any) -> int:
+        self._operations += 1
+        number = self._operations
+        self._log((self.now_us, "call", host.name, (number, kind, key, value)))
+        self._tell(host, "call", {"number": number, "kind": kind, "key": key, "value": value})
+        return number
+
+    def _ended(self, host: Host, number: int, result: Any, ending: str) -> None:
+        self._log((self.now_us, "return", host.name, (number, result, ending)))
+        self._tell(host, "return", {"number": number, "result": result, "ending": ending})
+
+    def _tell(self, host: Host, what: str, facts: dict[str, Any]) -> None:
+        for one in self._hearing.get(what, ()):
+            complaint = one.heard(self, host.name, what, facts)
+            if complaint:
+                raise Violated(one.name, complaint)
+
+    # -------------------------------------------------------------------------------------------- up to each world
+
+    def _make_link(self, host: Host, dest: Host) -> Any:
+        raise NotImplementedError
+
+    def _transmit(self, link: Any, envelope: tuple) -> None:
+        raise NotImplementedError
+
+    def _arm(self, host: Host, name: str, seconds: float) -> None:
+        raise NotImplementedError
+
+    def _after(self, host: Host, seconds: float, wait: Wait, call: str) -> None:
+        raise NotImplementedError
+
+    def _before_save(self, host: Host) -> None:
+        """May raise `CrashNow`."""
+
+    def _after_save(self, host: Host) -> None:
+        """May raise `CrashNow`."""

@@ -1,0 +1,341 @@
+"""The simulated world: one seed, virtual time, every fault; the same seed gives the same run in any process."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from heapq import heappop, heappush
+from typing import Any
+
+from labsupport import node as contract
+from labsupport.faults import Faults, Link
+from labsupport.messages import Message, not_a_message
+from labsupport.node import Node
+from labsupport.sim import guard
+from labsupport.sim.core import SECOND, Core, CrashNow, Host, Wait
+from labsupport.sim.failures import exception_violation, failure
+from labsupport.sim.nemesis import Nemesis
+from labsupport.sim.properties import Property, Violated
+
+MOST_EVENTS = 1_000_000  # a run that is longer than this has most likely a storm of messages in it
+
+
+class _Link:
+    """One direction between two nodes, with its own stream of random numbers."""
+
+    __slots__ = ("base", "duplicate", "loss", "more", "random", "rule", "target")
+
+    def __init__(self, target: Host, rule: Link, stream: random.Random) -> None:
+        self.target, self.rule, self.random = target, rule, stream.random
+        self.loss, self.duplicate = rule.loss, rule.duplicate
+        self.base, self.more = int(rule.least_ms * 1000), float(rule.delay_ms * 2000)
+        if rule.distribution != "uniform" or rule.straggle:
+            self.base, self.more = 0, lambda: int(rule.draw_delay_s(stream) * SECOND)
+
+
+class World(Core):
+    """A cluster of nodes in virtual time.
+
+    Args:
+        kind: the Node class, or one class for each name.
+        nodes: how many; they are called n1, n2, ...
+        seed: what all chance is drawn from.
+        faults: what goes wrong.
+        clients: further Node classes by name, which crash and partition do not touch; their context is a
+            `labsupport.sim.core.ClientContext`.
+        properties: classes (or functions that make objects) of `Property`, checked while the world runs.
+
+    Raises:
+        LearnerError: the node class does not keep the contract.
+
+    >>> world = World(Ponger, nodes=2, seed=7)  # doctest: +SKIP
+    >>> world.run(until_s=10)                   # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        kind: type[Node] | Mapping[str, type[Node]],
+        *,
+        nodes: int = 3,
+        seed: int = 0,
+        faults: Faults | None = None,
+        clients: Mapping[str, type[Node]] | None = None,
+        properties: Iterable[Callable[[], Property]] = (),
+    ) -> None:
+        super().__init__(kind, nodes, clients or {}, seed, properties)
+        self.faults = faults or Faults()
+        self._heap: list[tuple] = []
+        self._turn = 0  # breaks ties between events of one time, so that the heap never compares what they carry
+        self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._save_risk = self.faults.crash_at_save
+        self._calm = self.faults.until_s is None
+        self.nemesis = Nemesis(self, self.faults)
+        for host in self.hosts.values():
+            self._at(0, self._first_start, host, None)
+        self.nemesis.begin()
+
+    # -------------------------------------------------------------------------------------------- running
+
+    def run(self, until_s: float | None = None, *, max_events: int = MOST_EVENTS) -> Violated | None:
+        """Let time pass until nothing more is to happen, until a time, or until a property is violated.
+
+        Args:
+            until_s: the world's time at which to stop; None means only when nothing is left to do.
+            max_events: stop after so many events (messages delivered, timers, crashes ...).
+
+        Returns:
+            The violation that ended the run; None if there was none.
+
+        Raises:
+            RunFailed: a handler raised an exception.
+        """
+        self.advance(until_s, max_events)
+        if self.violation is not None and self.violation.error is not None:
+            raise failure(self, self.violation)
+        return self.violation
+
+    def advance(self, until_s: float | None = None, max_events: int = MOST_EVENTS) -> Violated | None:
+        """The same as `run`, but an exception in a handler is returned as a violation."""
+        until = None if until_s is None else int(until_s * SECOND)
+        limit = self.events + max_events
+        with guard.watching(self.hosts.values()):
+            while self.violation is None and self._heap and self.events < limit:
+                try:
+                    if self._loop(until, limit):
+                        break
+                except CrashNow:
+                    self.events += 1
+                except Violated as violated:
+                    self._end(violated)
+                except Exception as error:
+                    self._end(exception_violation(self, error))
+        if until is not None and self.violation is None and self.events < limit:
+            self.now_us = max(self.now_us, until)
+        return self.violation
+
+    def _loop(self, until: int | None, limit: int) -> bool:
+        """Run events until the time or the limit is reached (True), or something is raised."""
+        heap, watching = self._heap, self._watching
+        while heap:
+            at, turn, act, host, thing = heappop(heap)
+            if until is not None and at > until:
+                heappush(heap, (at, turn, act, host, thing))
+                return True
+            self.now_us, self._acting = at, host
+            done = act(host, thing)
+            if done:
+                self.events += 1
+                if watching and host is not None:
+                    self._watch(host)
+                if self.events >= limit:
+                    return True
+        return True
+
+    def _watch(self, host: Host) -> None:
+        for one in self._watching:
+            complaint = one.after(self, host.name, host.node)
+            if complaint:
+                raise Violated(one.name, complaint)
+
+    def finish(self) -> Violated | None:
+        """Ask the properties for what they say at the end of a run."""
+        for one in self.properties:
+            if self.violation is None:
+                complaint = one.at_end(self)
+                if complaint:
+                    self._end(Violated(one.name, complaint))
+        return self.violation
+
+    def _end(self, violated: Violated) -> None:
+        self.violation = violated
+        where = self._acting.name if self._acting is not None else ""
+        self._log((self.now_us, "error" if violated.error else "violation", where, violated.sentence))
+
+    # -------------------------------------------------------------------------------------------- events
+
+    def _at(self, when: int, act: Callable, host: Host | None, thing: Any) -> None:
+        self._turn = turn = self._turn + 1
+        heappush(self._heap, (when, turn, act, host, thing))
+
+    def _first_start(self, host: Host, _: None) -> int:
+        self._start(host)
+        return 1
+
+    # The next three are the hot path. They repeat what `Core` does in separate steps, because calls are what costs.
+
+    def _send(self, host, dest, message, msg_id=None, in_reply_to=None):
+        try:
+            parts = message._pack()
+        except (AttributeError, TypeError):
+            if not isinstance(message, Message):
+                raise not_a_message(message) from None
+            raise
+        link = host.links.get(dest) or self._link(host, dest)
+        self._number = number = self._number + 1
+        host.sent += 1
+        envelope = (number, host.name, dest, message.__class__, parts, msg_id, in_reply_to)
+        log, now, draw, more = self._log, self.now_us, link.random, link.more
+        log((now, "send", host.name, envelope))
+        if link.loss and draw() < link.loss:
+            log((now, "lose", dest, (envelope, "lost on the way")))
+            return
+        delay = link.base + (int(draw() * more) if more.__class__ is float else more())
+        self._turn = turn = self._turn + 1
+        heappush(self._heap, (now + delay, turn, self._arrive, link.target, envelope))
+        if link.duplicate and draw() < link.duplicate:
+            delay = link.base + (int(draw() * more) if more.__class__ is float else more())
+            self._at(now + delay, self._arrive, link.target, envelope)
+
+    def _call(self, host, dest, message, timeout_s):
+        host.token = token = host.token + 1
+        self._send(host, dest, message, token)
+        wait = host.waits[token] = Wait(host, token, dest, message.wire_type, timeout_s)
+        self._turn = turn = self._turn + 1
+        due = self.now_us + self._span(host, timeout_s, "rpc")
+        heappush(self._heap, (due, turn, self._wait_due, host, wait))
+        return wait
+
+    def _arrive(self, host: Host, envelope: tuple) -> int:
+        _, source, dest, kind, parts, msg_id, in_reply_to = envelope
+        if (not host.up or host.paused or self._cut) and self._held_back(host, envelope):
+            return 0
+        self._log((self.now_us, "deliver", dest, envelope))
+        if in_reply_to is not None:
+            wait = host.waits.pop(in_reply_to, None)
+            if wait is not None:
+                self._answer(host, wait, kind._unpack(parts, source, msg_id))
+            return 1
+        message = kind._unpack(parts, source, msg_id)
+        handler = host.handlers.get(kind) or self._find_handler(host, kind, message, source)
+        result = handler(message, source, host.ctx)
+        if result is not None or self._spawned:
+            self._go_on(host, result, f"on_{kind.wire_type}")
+        return 1
+
+    def _held_back(self, host: Host, envelope: tuple) -> bool:
+        """Whether a message does not come through now: it is lost, or waits for a paused node."""
+        if (envelope[1], envelope[2]) in self._cut:
+            self._log((self.now_us, "lose", envelope[2], (envelope, "partition")))
+        elif host.paused:
+            host.backlog.append((self._arrive, host, envelope))
+        elif not host.up:
+            self._log((self.now_us, "lose", envelope[2], (envelope, "receiver is down")))
+        else:
+            return False
+        return True
+
+    def _arm(self, host: Host, name: str, seconds: float) -> None:
+        self._turn = turn = self._turn + 1
+        host.timers[name] = turn
+        when = self.now_us + self._span(host, seconds, "set_timer")
+        heappush(self._heap, (when, turn, self._timer_due, host, (name, turn)))
+
+    def _timer_due(self, host: Host, due: tuple[str, int]) -> int:
+        name, turn = due
+        if host.timers.get(name) != turn:
+            return 0  # cancelled, set anew, or of an earlier life
+        if host.paused:
+            host.backlog.append((self._timer_due, host, due))
+            return 0
+        del host.timers[name]
+        self._fire(host, name)
+        return 1
+
+    def _after(self, host: Host, seconds: float, wait: Wait, call: str) -> None:
+        self._turn = turn = self._turn + 1
+        heappush(self._heap, (self.now_us + self._span(host, seconds, call), turn, self._wait_due, host, wait))
+
+    def _wait_due(self, host: Host, wait: Wait) -> int:
+        if host.waits.get(wait.token) is not wait:
+            return 0
+        if host.paused:
+            host.backlog.append((self._wait_due, host, wait))
+            return 0
+        del host.waits[wait.token]
+        self._expire(host, wait)
+        return 1
+
+    def _span(self, host: Host, seconds: float, call: str) -> int:
+        try:
+            if seconds >= 0:
+                return int(seconds * SECOND / host.rate)
+        except (TypeError, ValueError, OverflowError):
+            pass
+        raise contract.bad_duration(host.name, call, seconds)
+
+    def _make_link(self, host: Host, dest: Host) -> _Link:
+        rule = self.faults.rule(host.name, dest.name, not (host.client or dest.client))
+        return _Link(dest, rule, random.Random(f"{self.seed}/link/{host.name}/{dest.name}"))
+
+    # -------------------------------------------------------------------------------------------- faults
+
+    def crash(self, name: str, lose_disk: bool = False) -> None:
+        """Let a node crash now; nothing happens if it is down."""
+        host = self.hosts[name]
+        if host.up:
+            self._crash(host, lose_disk)
+
+    def restart(self, name: str) -> None:
+        """Start a crashed node again now; nothing happens if it is up."""
+        host = self.hosts[name]
+        if not host.up:
+            self._acting = host
+            self._start(host, "restart")
+
+    def pause(self, name: str) -> None:
+        """Let a node stand still from now on."""
+        host = self.hosts[name]
+        if host.up and not host.paused:
+            host.paused = True
+            self._log((self.now_us, "pause", name, None))
+
+    def resume(self, name: str) -> None:
+        """Let a paused node go on; what has come for it meanwhile is handled at once, in order."""
+        host = self.hosts[name]
+        if host.paused:
+            host.paused = False
+            self._log((self.now_us, "resume", name, None))
+            backlog, host.backlog = host.backlog, []
+            for act, target, thing in backlog:
+                self._at(self.now_us, act, target, thing)
+
+    def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """From now on lose every message from the first to the second of each pair, also those under way."""
+        self._cut = frozenset(pairs)
+        self._log((self.now_us, "partition", "", tuple(sorted(self._cut))))
+
+    def heal(self) -> None:
+        """Let every message through again."""
+        if self._cut:
+            self._cut = frozenset()
+            self._log((self.now_us, "heal", "", None))
+
+    def calm(self) -> None:
+        """No fault from now on: heal, restart, resume, and links that lose and repeat nothing."""
+        self.nemesis.stop()
+        self.heal()
+        self._save_risk = 0.0
+        for name, host in self.hosts.items():
+            self.resume(name)
+            for link in host.links.values():
+                link.loss = link.duplicate = 0.0
+            if not host.up and not host.client:
+                self._at(self.now_us, self._restart_due, host, None)
+        self.faults = Faults(client_link=self.faults.client_link)
+
+    def _restart_due(self, host: Host, _: None) -> int:
+        if host.up:
+            return 0
+        self._start(host, "restart")
+        return 1
+
+    def _before_save(self, host: Host) -> None:
+        self._maybe_crash(host)
+
+    def _after_save(self, host: Host) -> None:
+        self._maybe_crash(host)
+
+    def _maybe_crash(self, host: Host) -> None:
+        if self._save_risk and not host.client and self.nemesis.strikes_save(self._save_risk / 2):
+            self.nemesis.crash(host)
+            raise CrashNow
