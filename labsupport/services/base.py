@@ -14,6 +14,7 @@ import html
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -55,6 +56,7 @@ class Service:
 
     system = ""  # its key in `sources.PINS`
     user = ""
+    room_mb = 5  # what the files of one node take at the start, with something to spare
     ready_timeout_s = 30.0
     poll_s = 0.001  # how long to wait between two looks at a node that is not ready, at first
 
@@ -157,6 +159,7 @@ class Service:
             try:
                 with disk_errors_explained(f"starting {self.title}", self._directory or "the temporary directory"):
                     self._directory = reaper.private_directory(self.system)
+                    self._check_room()
                     self._nodes = self._plan()
                     self._bring_up()
                 return
@@ -170,6 +173,20 @@ class Service:
                         cause="another program on this machine opens very many ports, or the machine is very busy",
                         do="stop what keeps it busy, then run this cell again",
                     ) from None
+
+    def _check_room(self) -> None:
+        """A broker on a full disk starts, crashes slowly, or starts and then takes no message: better not to try."""
+        place = self._directory.parent
+        free_mb, needed_mb = shutil.disk_usage(place).free // 1_000_000, self._room_mb()
+        if free_mb < needed_mb:
+            raise SetupError(
+                f"{self.title} needs {needed_mb} MB of disk, and {place} has {free_mb}.",
+                cause="the disk is full",
+                do="free some space there, or set TMPDIR to a directory with room",
+            )
+
+    def _room_mb(self) -> int:
+        return self.room_mb * self.size
 
     def _port_error(self) -> ServiceError:
         who = ports.holder(self._wanted_port)

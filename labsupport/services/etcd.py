@@ -31,6 +31,7 @@ class Etcd(Service):
     """
 
     system = "etcd"
+    room_mb = 130  # two files of 64 MB for its log, made in advance
 
     def _url_of(self, host: str, port: int) -> str:
         return f"http://{host}:{port}"

@@ -65,12 +65,16 @@ class RabbitMQ(Service):
 
     system = "rabbitmq"
     user = "lab"
+    room_mb = 5
     ready_timeout_s = 90.0
     poll_s = 0.005
     _trim = True
 
     def _url_of(self, host: str, port: int) -> str:
         return f"amqp://{self.user}:{self.password}@{host}:{port}/%2F"
+
+    def _room_mb(self) -> int:
+        return 50 + super()._room_mb()  # with less than 50 MB free it lets no publisher publish, and does not say so
 
     def _start_ours(self) -> None:
         self._boot = None

@@ -125,21 +125,20 @@ def private_directory(name: str) -> Path:
         SetupError: there is no room, or nowhere to write.
     """
     try:
-        root = tempfile.gettempdir()
+        place = os.path.realpath(tempfile.gettempdir())
     except FileNotFoundError as error:
         raise SetupError(
             "No temporary directory can be written.",
             cause="the disk is full or read-only",
             do="set TMPDIR to a directory of your own with room",
         ) from error
-    root = os.path.realpath(root)
     with _reaper.lock:
-        if root not in _reaper.roots:
-            _reaper.roots.add(root)
-            _reaper.say(f"t{root}")
-    with disk_errors_explained("making a private directory", root):
+        if place not in _reaper.roots:
+            _reaper.roots.add(place)
+            _reaper.say(f"t{place}")
+    with disk_errors_explained("making a private directory", place):
         # The guard knows our directories by their names, so there is no moment at which it does not know one.
-        return Path(tempfile.mkdtemp(prefix=f"lab-{machine()}-{_reaper.identity}-{name}-", dir=root))
+        return Path(tempfile.mkdtemp(prefix=f"lab-{machine()}-{_reaper.identity}-{name}-", dir=place))
 
 
 def discard(path: Path) -> None:

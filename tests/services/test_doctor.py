@@ -1,0 +1,79 @@
+"""The doctor: what it says of each system, in words and as JSON."""
+
+from __future__ import annotations
+
+import json
+import types
+
+import pytest
+
+from labsupport.errors import SetupError
+from labsupport.services import doctor, running_services, sources
+
+FIELDS = {"system", "ok", "version", "source", "ready_ms", "needs", "error"}
+
+
+@pytest.fixture
+def without_rabbitmq(monkeypatch):
+    real = sources.program
+
+    def program(system):
+        if system == "rabbitmq":
+            raise SetupError(
+                "RabbitMQ is not installed on this machine.", do="run: sudo apt-get install rabbitmq-server"
+            )
+        return real(system)
+
+    monkeypatch.setattr(sources, "program", program)
+
+
+def test_it_starts_every_system_and_leaves_none(capsys):
+    assert doctor.main(types.SimpleNamespace(json=True)) == 0
+    answer = json.loads(capsys.readouterr().out)  # one document, and nothing else
+    assert [each["system"] for each in answer["systems"]] == ["NATS", "Redis", "RabbitMQ", "etcd"]
+    for each in answer["systems"]:
+        assert set(each) == FIELDS
+        assert (
+            each["ok"] is True and each["error"] == "" and each["ready_ms"] > 0 and each["version"] and each["source"]
+        )
+    assert running_services() == []
+
+
+def test_it_knows_which_lesson_needs_what():
+    needs = {each.system: each.needs for each in doctor.report(start=False)}
+    assert needs == {"NATS": ("04",), "Redis": ("08", "12"), "RabbitMQ": ("06", "12"), "etcd": ("00", "08", "09")}
+
+
+def test_what_is_missing_is_named_with_the_line_that_installs_it(without_rabbitmq, capsys):
+    assert doctor.main(types.SimpleNamespace(json=True)) == 1
+    systems = {each["system"]: each for each in json.loads(capsys.readouterr().out)["systems"]}
+    missing = systems["RabbitMQ"]
+    assert (missing["ok"], missing["ready_ms"], missing["source"]) == (False, None, "")
+    assert "sudo apt-get install rabbitmq-server" in missing["error"]
+    assert all(systems[name]["ok"] for name in ("NATS", "Redis", "etcd"))
+
+
+def test_the_table_says_it_in_words(without_rabbitmq, capsys):
+    assert doctor.main(types.SimpleNamespace(json=False)) == 1
+    shown = capsys.readouterr().out
+    assert "missing" in shown and "ready" in shown
+    assert "RabbitMQ: RabbitMQ is not installed on this machine. → run: sudo apt-get install rabbitmq-server" in shown
+
+
+def test_in_a_notebook_it_is_a_table_with_a_text_alternative(without_rabbitmq):
+    checkup = doctor.doctor(start=False)
+    assert len(repr(checkup).splitlines()) == 5 and "missing" in repr(checkup)
+    shown = checkup._repr_html_()
+    assert shown.count("<tr>") == 5 and "3 of 4 systems are ready" in shown and "<th scope" in shown
+
+
+def test_an_address_in_the_environment_is_the_source(monkeypatch):
+    monkeypatch.setenv("LAB_ETCD_URL", "http://127.0.0.1:1")
+    (etcd,) = [each for each in doctor.report(start=False) if each.system == "etcd"]
+    assert etcd.source == "LAB_ETCD_URL"
+
+
+def test_the_course_offers_it_by_its_name():
+    import labsupport
+
+    assert labsupport.doctor is doctor.doctor
