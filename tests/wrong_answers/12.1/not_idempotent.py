@@ -1,0 +1,32 @@
+"""Atomic, and yet the second delivery counts again."""
+
+import json
+import signal
+
+import pika
+import redis
+
+
+def worker(rabbit_url, store_url, queue):
+    store = redis.Redis.from_url(store_url)
+    connection = pika.BlockingConnection(pika.URLParameters(rabbit_url))
+    channel = connection.channel()
+    channel.basic_qos(prefetch_count=5)
+
+    def on_job(channel, method, properties, body):
+        try:
+            job = json.loads(body)
+            job_id, amount = job["id"], job["a"] + job["b"]
+        except (ValueError, KeyError, TypeError):
+            channel.basic_reject(method.delivery_tag, requeue=False)
+            return
+        with store.pipeline(transaction=True) as transaction:
+            transaction.hset("sums", job_id, amount)
+            transaction.incrby("total", amount)
+            transaction.execute()
+        channel.basic_ack(method.delivery_tag)
+
+    signal.signal(signal.SIGTERM, lambda *_: connection.add_callback_threadsafe(channel.stop_consuming))
+    channel.basic_consume(queue, on_job)
+    channel.start_consuming()
+    connection.close()
