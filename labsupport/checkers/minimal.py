@@ -8,6 +8,7 @@ are never left out while somebody may have seen their effect; that could make a 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Hashable, Sequence
 
 from labsupport.checkers.values import canonical
@@ -86,21 +87,35 @@ def _since(operations, still, looks, resets) -> list[Operation]:
                 candidate.append(operation)
             elif operation.returned >= reset.called and not looks(operation):
                 candidate.append(without_answer(operation))
-        candidate = [*_last_makers(operations, reset.called, candidate, looks), *candidate]
-        if still(candidate):
-            return candidate
+        makers = _last_makers(operations, reset.called, candidate, looks)
+        if makers is not None and still([*makers, *candidate]):
+            return [*makers, *candidate]
         place = place * RESETS_GROWTH + 1
     return operations
 
 
-def _last_makers(operations, moment: float, observers: Sequence[Operation], looks) -> list[Operation]:
-    """For each value that observers saw and none of them made, who made it last before that moment."""
-    missing = {value for op in observers for value in _seen(op)} - {_made(op) for op in observers if not looks(op)}
-    last = {}
+def _last_makers(operations, moment: float, observers: Sequence[Operation], looks) -> list[Operation] | None:
+    """For each value that an observer saw and nobody can have made by then, who wrote it last before that moment.
+
+    None if that was a cas: it would need a maker of its own.
+    """
+    last: dict[Hashable, Operation] = {}
     for operation in operations:
         if operation.returned is not None and operation.returned < moment and not looks(operation):
             last[_made(operation)] = operation
-    found = {id(last[value]): last[value] for value in missing if value in last}
+    makers: dict[Hashable, list[Operation]] = {}
+    for operation in observers:
+        if not looks(operation):
+            makers.setdefault(_made(operation), []).append(operation)
+    found: dict[int, Operation] = {}
+    for observer in observers:
+        until_then = math.inf if observer.returned is None else observer.returned
+        for value in _seen(observer):
+            in_time = [op for op in makers.get(value, ()) if op is not observer and op.called <= until_then]
+            if not in_time and value in last:
+                found[id(last[value])] = last[value]
+    if any(maker.kind == "cas" for maker in found.values()):
+        return None
     return sorted(found.values(), key=lambda operation: operation.called)
 
 
