@@ -180,34 +180,34 @@ class BudgetCase:
 
     def passes_on_what_is_left(self) -> None:
         """The depot is slow with the price: what it is given for the second call must be less by that time."""
-        slow_s, slack_s = 1.6, 0.8
-        for timeout_s, plan in ((5.0, {"slow_s": slow_s}), (9.5, {})):
-            ended, item, over = self.buy(timeout_s, **plan)
-            for call in self.depot.of(item, "Price") + self.depot.of(item, "Take"):
-                if call["left"] > ENDLESS_S:
-                    said = f"the depot was asked for {call['method']} with no deadline"
-                    self.reject("no_deadline", said, item, over, expected="what is left", got="no deadline")
-                if call["at"] + call["left"] > over + slack_s:
-                    self.reject(
-                        "fresh_full_deadline_per_hop",
-                        f"{call['method']} may go on for {call['at'] + call['left'] - over:.1f} s after the customer's "
-                        "time is over",
-                        item,
-                        over,
-                        expected=f"at most {max(0.0, over - call['at']):.1f} s",
-                        got=f"{call['left']:.1f} s",
-                    )
-            first = self.depot.of(item, "Price")[:1]
-            if first and first[0]["left"] < 0.7 * timeout_s:
-                self.reject(
-                    "fresh_full_deadline_per_hop",
-                    "the depot gets a time of your own, whatever the customer has",
-                    item,
-                    over,
-                    expected=f"nearly {timeout_s:g} s",
-                    got=f"{first[0]['left']:.1f} s",
-                )
+        for timeout_s, plan in ((5.0, {"slow_s": 1.6}), (9.5, {})):
+            # A machine that stands still for a moment makes any budget look wrong; a wrong one looks so each time.
+            for _ in range(3):
+                ended, item, over = self.buy(timeout_s, **plan)
+                wrong = self._misspent(item, over, timeout_s)
+                if ended.ok and not wrong:
+                    break
+            if wrong:
+                said, expected, got = wrong
+                self.reject("fresh_full_deadline_per_hop", said, item, over, expected=expected, got=got)
             self.is_sold(ended, item)
+
+    def _misspent(self, item: str, over: float, timeout_s: float) -> tuple[str, str, str] | None:
+        """What is wrong with the time that the depot was given: the sentence, the right time and the one given."""
+        slack_s = 0.8
+        calls = self.depot.of(item, "Price") + self.depot.of(item, "Take")
+        for call in calls:
+            longer = call["at"] + call["left"] - over
+            if call["left"] > ENDLESS_S:
+                said = f"the depot was asked for {call['method']} with no deadline"
+                self.reject("no_deadline", said, item, over, expected="what is left", got="no deadline")
+            if longer > slack_s:
+                said = f"{call['method']} may go on for {longer:.1f} s after the customer's time is over"
+                return said, f"at most {max(0.0, over - call['at']):.1f} s", f"{call['left']:.1f} s"
+        if calls and calls[0]["left"] < 0.7 * timeout_s:
+            said = "the depot gets a time of your own, whatever the customer has"
+            return said, f"nearly {timeout_s:g} s", f"{calls[0]['left']:.1f} s"
+        return None
 
     def passes_on_a_refusal(self) -> None:
         ended, item, over = self.buy(8.0, unknown=True)
