@@ -277,6 +277,20 @@ def test_predictions_are_asked_before_and_compared_after(path):
     assert [name for name in asked if f"{name}.saw(" not in text] == []
 
 
+def test_every_concept_is_defined_in_the_lesson_that_the_list_names():
+    rows = re.findall(
+        r"^\| \*\*(.+?)\*\* \|.+\| \[\d\d\]\((.+?)\) \|$", (ROOT / "lessons/CONCEPTS.md").read_text("utf-8"), re.M
+    )
+    assert len(rows) >= 40
+    assert [row[0].lower() for row in rows] == sorted(row[0].lower() for row in rows)
+    missing = []
+    for term, notebook in rows:
+        text = " ".join(source(cell) for cell in cells(ROOT / "lessons" / notebook) if cell["cell_type"] == "markdown")
+        if f"**{term}**".lower() not in re.sub(r"\s+", " ", text).lower():
+            missing.append(f"{term} in {notebook}")
+    assert missing == []
+
+
 # ------------------------------------------------------------------------------------------------ exercises
 
 every_lesson = pytest.mark.parametrize("lesson", catalogue.lessons(), ids=lambda lesson: lesson.number)
