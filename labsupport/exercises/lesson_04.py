@@ -45,8 +45,8 @@ LESSON = Lesson(
                 "your code holds it, no message is read and no ping is answered.",
             },
             hints=(
-                "Look at the table of wildcards, and at the cell in which the slow subscriber lost messages although "
-                "it had subscribed first.",
+                "Look at the table of wildcards, at the three hundred tries with and without a round trip, and at the "
+                "two ways of leaving.",
                 "After which line do you know, and not only hope, that the server has your subscription? And after "
                 "which line that no further message is coming?",
                 "Subscribe with > below the prefix and let the client call handle; make one round trip; say that you "
@@ -80,7 +80,7 @@ LESSON = Lesson(
                 "be read before it is believed.",
             },
             hints=(
-                "Look at the cell that shared twelve jobs among three listeners, and at the two requests that got no "
+                "Look at the cell that shared twelve tasks among three members, and at the two requests that got no "
                 "answer: they ended differently.",
                 "For each way a request can end, what do you know about the job: surely done, surely not done, or "
                 "neither? And what does a worker send when the job raises?",

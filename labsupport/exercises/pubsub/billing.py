@@ -45,12 +45,15 @@ async def drive_billing(
     async with reins(tell, direct, control, begin=begin.set, permit=permits.release):
         await begin.wait()
         await given.billing(nc, price, ack_wait_s)
+        tell("returned")
+        await asyncio.Event().wait()
 
 
 async def check_billing(answer: Answer, run: Run) -> str:
     """Three lives of one consumer: killed before a booking, killed after the first write of one, left alone."""
     async with Stage(answer, run) as stage:
         judge = BillingJudge(stage, run)
+        stage.watch = judge.still_runs
         await judge.prepare()
         lives = [await stage.child(drive_billing, ack_wait_s=ACK_WAIT_S, held=held) for held in (True, False, False)]
         keeping = asyncio.ensure_future(judge.keep_back())
@@ -212,6 +215,16 @@ class BillingJudge:
             await self.stage.nc.publish(subject, b"-NAK")  # as if its ack wait were over
             self.log.append(f"server: delivers {self.ids[name]} again")
             await self._acked(wire, name)
+
+    def still_runs(self, actor: Actor) -> None:
+        if actor.heard("returned"):
+            self.run.reject(
+                "",
+                "billing() returned: orders that come later are never taken",
+                expected="it runs until its process dies",
+                got="it returned",
+                evidence=[*self.log, "billing() returns"],
+            )
 
     async def _begin(self, actor: Actor) -> None:
         await self.stage.until(lambda: actor.heard("connected"), "your consumer's process to connect")

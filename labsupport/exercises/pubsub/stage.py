@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import linecache
 import sys
 import threading
 import time
@@ -225,7 +226,7 @@ class Stage:
     def __init__(self, answer: Answer, run: Run) -> None:
         self.answer, self.run = answer, run
         self.actors: list[Actor] = []
-        self.stuck: Callable[[list[str]], None] | None = None  # what to do about an event loop that stands still
+        self.watch: Callable[[Actor], None] = lambda actor: None  # called for each child while something is waited for
 
     async def __aenter__(self) -> Stage:
         self.server = await asyncio.to_thread(Nats().start)
@@ -258,9 +259,10 @@ class Stage:
         def look() -> T:
             found = condition()
             for actor in self.actors if not found else ():
-                if self.stuck and (told := actor.heard("stuck")):
-                    self.stuck([f"line {line}, in {name}: {text}" for _, line, name, text in told[0]["frames"]])
-                if not actor.killed and not actor.child.running and actor.child.wait(5):
+                self._stands_still(actor)
+                self.watch(actor)
+                over = not actor.child.running and actor.child.wait(5)
+                if not actor.killed and (over or actor.child.failure):
                     found = condition()  # with its last words
                     if not found:
                         raise ChildEnded(actor.child, what)
@@ -268,6 +270,16 @@ class Stage:
 
         # In a thread, because the relays run in this loop.
         return await asyncio.to_thread(self.run.wait_until, look, what, timeout_s, 0.01)
+
+    def _stands_still(self, actor: Actor) -> None:
+        for told in actor.heard("stuck"):
+            self.run.reject(
+                "blocks_the_event_loop" if "blocks_the_event_loop" in self.run.exercise.misconceptions else "",
+                "your function held the event loop for many seconds: nothing else in its process could run",
+                expected="it waits with await, so that the client can read from the network meanwhile",
+                got="it never gave the event loop back",
+                evidence=["the event loop stands still in", *(_frame_line(*frame) for frame in told["frames"])],
+            )
 
     async def happens(self, condition: Callable[[], T], what: str, timeout_s: float) -> T | None:
         """As `until`, with None for what did not happen."""
@@ -280,6 +292,11 @@ class Stage:
         """Publish JSON and return when the server has it."""
         await self.nc.publish(subject, json.dumps(body).encode())
         await round_trip(self.nc)
+
+
+def _frame_line(file: str, line: int, function: str, text: str) -> str:
+    """One frame in words; only the process that holds the notebook has the text of its cells."""
+    return f"line {line}, in {function}: {text or linecache.getline(file, line).strip()}"
 
 
 async def pass_over(error: Exception) -> None:

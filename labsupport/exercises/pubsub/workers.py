@@ -15,6 +15,7 @@ import nats
 
 from labsupport.exercises.answer import Answer
 from labsupport.exercises.checking import Run
+from labsupport.exercises.host import learner_frames
 from labsupport.exercises.pubsub.stage import Actor, Stage, decoded, pass_over, reins, round_trip
 
 SOON_S = 0.3  # a timeout given to ask(): the only short one, and it is the answer's own
@@ -55,8 +56,10 @@ async def drive_asker(given: Any, tell: Callable[..., None], url: str, direct: s
         try:
             tell("outcome", name=name, value=await given.ask(nc, subject, numbers, timeout_s))
         except Exception as error:
-            tell.failed(error)
-            tell("raised", name=name, kind=type(error).__name__)
+            if isinstance(error, NotImplementedError):
+                tell.failed(error)
+            frames = [f"line {line}, in {function}" for _, line, function, _ in learner_frames(error)]
+            tell("raised", name=name, kind=type(error).__name__, message=str(error), frames=frames)
 
     nc = await nats.connect(url, error_cb=pass_over)
     async with reins(tell, direct, control, ask=lambda **job: asking.append(asyncio.create_task(ask(**job)))):
@@ -180,12 +183,12 @@ class AskJudge:
 
     def _value(self, event: dict[str, Any]) -> list[Any]:
         if event["event"] == "raised":
-            failure = self.asker.child.failure
+            self.log += event["frames"]
             self._reject(
                 "",
                 f"ask() raised {event['kind']} instead of returning what is known about the job",
                 "one of the four outcomes",
-                failure.lines[-1] if failure else event["kind"],
+                f"{event['kind']}: {event['message']}",
             )
         value = event["value"]
         return value if isinstance(value, list) and len(value) == 2 else [value, None]
@@ -219,7 +222,14 @@ class ServeJudge:
 
     async def _worker(self) -> Actor:
         actor = await self.stage.child(drive_worker, subject=self.subject)
-        await self.stage.until(lambda: actor.heard("serving"), "serve() to subscribe and return")
+        if not await self.stage.happens(lambda: actor.heard("serving"), "serve() to return", LONG_S):
+            self.run.reject(
+                "",
+                f"serve() was called and has not returned after {LONG_S:g} s",
+                expected="the subscription at once; from then on the client calls your callback",
+                got="serve() does not return",
+                evidence=["serve() is called", "serve() does not return"],
+            )
         return actor
 
     async def one_answer(self) -> None:
