@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from typing import Any
 
@@ -34,7 +34,7 @@ class Ended:
         return self.code is grpc.StatusCode.OK
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self.code.name, self.details and f"({self.details})"]))
+        return f"{self.code.name} ({_one_line(self.details)})" if self.details else self.code.name
 
 
 def finish(call: Callable[..., Any], argument: Any, timeout_s: float | None = PATIENCE_S, **more: Any) -> Ended:
@@ -49,6 +49,10 @@ def finish(call: Callable[..., Any], argument: Any, timeout_s: float | None = PA
     except grpc.RpcError as error:
         return Ended(error.code(), tuple(replies), error.details() or "")
     return Ended(grpc.StatusCode.OK, tuple(replies))
+
+
+class Accident(Exception):
+    """What a method of the check raises on purpose: of that one, nobody is told."""
 
 
 @contextlib.contextmanager
@@ -133,11 +137,23 @@ class _Reporter(grpc.ServerInterceptor):
         except Exception as error:
             # Not the learner's: ServicerContext.abort() leaves a method by a bare Exception(), and the requests of a
             # caller who has gone end in a bare RpcError().
-            if type(error) not in (Exception, grpc.RpcError) or error.args:
+            if not isinstance(error, Accident) and (type(error) not in (Exception, grpc.RpcError) or error.args):
                 self.tell.failed(error)
             raise
 
 
 def evidence_of(child: Child) -> tuple[str, ...]:
     """The traceback of what the learner's code raised, if it is known by now."""
-    return child.failure.lines if child.failure else ()
+    return tuple(map(_one_line, child.failure.lines)) if child.failure else ()
+
+
+def shortened(history: Sequence[str], keep: int = 14) -> list[str]:
+    """A history that a person reads to its end: its first lines and its last one, and how many are between."""
+    if len(history) <= keep:
+        return list(history)
+    return [*history[: keep - 2], f"… {len(history) - keep + 1} more like these …", history[-1]]
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 160 else f"{line[:159]}…"

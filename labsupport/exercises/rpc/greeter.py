@@ -112,7 +112,9 @@ def check_greeter(answer: Answer, run: Run) -> str:
             greetings = Greetings(run, child, idl().stub(channel, "Greeter"), words, slow, languages)
             greetings.are_right()
             greetings.refuse("", languages[4], StatusCode.INVALID_ARGUMENT, "an empty name")
-            greetings.refuse(run.random.choice(PEOPLE), unheard, StatusCode.NOT_FOUND, f"the language {unheard!r}")
+            greetings.refuse(
+                run.random.choice(PEOPLE), unheard, StatusCode.NOT_FOUND, f"the unknown language {unheard!r}"
+            )
             greetings.keep_calls_apart()
             greetings.come_as_they_are_found()
             greetings.answer_before_the_next_question()

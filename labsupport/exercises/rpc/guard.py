@@ -12,7 +12,7 @@ from grpc import StatusCode
 
 from labsupport.exercises.answer import Answer, Child
 from labsupport.exercises.checking import Run
-from labsupport.exercises.rpc.calls import SILENCE_S, Ended, channel_to, evidence_of, finish, host
+from labsupport.exercises.rpc.calls import SILENCE_S, Accident, Ended, channel_to, evidence_of, finish, host
 from labsupport.exercises.rpc.idl import KINDS, PEOPLE, argument, idl
 
 
@@ -31,7 +31,7 @@ def serve_guarded(given: Any, tell: Any, token: str) -> None:
         if request.name in StatusCode.__members__:
             context.abort(StatusCode[request.name], "as you asked")
         if request.name == "exception":
-            raise RuntimeError("as you asked")
+            raise Accident("as you asked")
         return greeter_pb2.HelloReply(message=f"Hello, {request.name}!")
 
     class Greeter(greeter_pb2_grpc.GreeterServicer):

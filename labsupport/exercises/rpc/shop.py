@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from grpc import StatusCode
@@ -21,6 +21,7 @@ from labsupport.exercises.rpc.calls import (
     finish,
     host,
     serving,
+    shortened,
 )
 from labsupport.exercises.rpc.idl import idl
 
@@ -153,10 +154,10 @@ class BudgetCase:
         lines = [f"customer -> shop: Buy {item}" + ("" if over else ", no deadline")]
         for call in self.depot.calls:
             if call["item"] == item:
-                left = "no deadline" if call["left"] > ENDLESS_S else f"{call['left']:.1f} s left"
-                mine = f"; of the customer's time {over - call['at']:.1f} s" if over else ""
-                lines.append(f"shop -> depot: {call['method']}, {left}{mine}: {call['fate']}")
-        return lines
+                given = "no deadline" if call["left"] > ENDLESS_S else f"{call['left']:.1f} s"
+                whose = f" (the customer has {over - call['at']:.1f} s left)" if over else ""
+                lines.append(f"shop -> depot: {call['method']}, with {given}{whose}: {call['fate']}")
+        return shortened(lines)
 
     def sells(self) -> None:
         """A customer who waits as long as it takes."""
@@ -249,10 +250,10 @@ class BudgetCase:
                 said = "the depot was down for a moment, and the price was not asked for again"
                 self.reject("gives_up_at_once", said, item, over, expected="another attempt", got=ended)
             if sum(waits[-1]) <= 0 and len(attempts) > 1:
-                took = attempts[-1]["at"] - attempts[0]["at"]
-                slug = "immediate_retries" if took < 1 else ""
-                said = f"{len(attempts)} attempts in {took * 1000:.0f} ms, and no self.sleep between them"
-                self.reject(slug, said, item, over, expected="a wait before each further attempt", got=f"{waits[-1]}")
+                self._waits_by_itself(item, over, down)
+            if ended.code is StatusCode.UNAVAILABLE and len(attempts) <= down:
+                said = f"the price was asked for {len(attempts)} times, and then no more, with time to go"
+                self.reject("", said, item, over, expected="attempts while there is time", got=ended)
             self.is_sold(ended, item)
             if len(waits[-1]) != down:
                 self.reject("", "one wait for each further attempt", item, over, expected=down, got=waits[-1])
@@ -269,6 +270,14 @@ class BudgetCase:
                 got=f"{first:.3f} s, and {last:.3f} s in the end",
                 evidence=shown,
             )
+
+    def _waits_by_itself(self, item: str, over: float, down: int) -> NoReturn:
+        """There was no self.sleep between attempts: was there another wait? The quickest of a few tries tells."""
+        tries = [item, *(self.buy(9.0, down=down)[1] for _ in range(3))]
+        took = min(calls[-1]["at"] - calls[0]["at"] for calls in (self.depot.of(name, "Price") for name in tries))
+        slug = "immediate_retries" if took < 0.1 else ""
+        said = f"attempt after attempt, and no self.sleep between them: {down + 1} in {took * 1000:.0f} ms"
+        self.reject(slug, said, item, over, expected="a self.sleep before each further attempt", got="none")
 
     def stops_in_time(self) -> None:
         """The depot stays down, and each wait takes longer than the customer's whole time."""
