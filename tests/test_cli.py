@@ -143,8 +143,10 @@ def test_arguments_go_to_one_run_of_pytest_with_paths_from_where_they_were_typed
     ]
 
 
-def test_fetch_asks_for_every_extra_and_every_program(entered):
+def test_fetch_says_how_much_and_asks_for_every_extra_and_every_program(entered, monkeypatch, capsys):
+    monkeypatch.setattr(environment, "usable", lambda extra: None)
     assert cli.main(["fetch"]) == 0
+    assert "to download" in capsys.readouterr().err
     needs = entered[0][1]
     assert set(needs["extra"]) == set(environment.extras())
     assert {program.name for program in needs["wanted"]} == {"RabbitMQ", "gearmand", "Thrift compiler", "Chromium"}

@@ -33,7 +33,7 @@ from labsupport.errors import LabError, SetupError
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKED_EXTRAS = "labsupport/environment/everything.txt"  # versions for what the extras bring with them
-NEEDED_MB = 900  # 550 MB when installed, and what pip unpacks on the way
+NEEDED_MB, NEEDED_FOR_SPARK_MB = 900, 1600  # 550 and 550 MB when installed, and what pip unpacks on the way
 MADE, UNFINISHED, READY = ".labsupport-made", ".labsupport-unfinished", ".labsupport-ready"
 
 _NO_ENSUREPIP = r"ensurepip is not\s+available|No module named .?ensurepip"
@@ -102,13 +102,13 @@ def ready(
     *, extra: Sequence[str] = (), wanted: Sequence[programs.Program] = (), insist: bool = False, root: Path = ROOT
 ) -> Path:
     """Make sure of a Python with every package of the course and of the extras, and return its path. (See `enter`.)"""
-    python = _usable(extra, root)
+    python = usable(extra, root)
     missing = programs.missing(wanted)
     if python and not (missing and (insist or programs.worth_trying(missing, _prefix(python)))):
         programs.notice(missing)
         return python
     with installing.stop_signals_raise(), _only_one(root) as lock:
-        python = _usable(extra, root)  # again: the command that we waited for may have done it all
+        python = usable(extra, root)  # again: the command that we waited for may have done it all
         missing = programs.missing(wanted)
         with programs.Bringing(missing) as bringing:
             if python is None:
@@ -158,8 +158,8 @@ def extras(root: Path = ROOT) -> dict[str, list[str]]:
 # --------------------------------------------------------------------------------------------------- what is there
 
 
-def _usable(extra: Sequence[str], root: Path) -> Path | None:
-    """A Python that has everything, or None."""
+def usable(extra: Sequence[str] = (), root: Path = ROOT) -> Path | None:
+    """A Python that is here and has every package of the course and of the extras, or None."""
     venv = root / ".venv"
     inside = os.path.realpath(sys.prefix) == os.path.realpath(venv)
     if not inside and _at_hand(extra, root):
@@ -293,10 +293,10 @@ def _make(extra: Sequence[str], root: Path, lock: int) -> Path:
     venv = root / ".venv"
     python = venv / "bin" / "python"
     with _explained(root):
-        _check_room(root)
         state = _read(venv / READY)
         ours = (venv / MADE).exists() or (venv.is_dir() and not any(venv.iterdir()))
         if not _is_ready(venv, (), root):
+            _check_room(root, NEEDED_MB)
             if not ours and os.path.lexists(venv):
                 _check_yours(venv)
                 _update(venv, root, lock, yours=True)
@@ -410,6 +410,7 @@ def _install_extras(venv: Path, python: Path, names: Sequence[str], root: Path, 
     names = [name for name in names if state.get("extras", {}).get(name) != table[name]]
     if not names:
         return
+    _check_room(root, NEEDED_FOR_SPARK_MB if "spark" in names else 300)
     title = f"Packages for {', '.join(names)}" if len(names) < 4 else f"Packages of {len(names)} extras"
     with installing.StatusLine(title) as line:
         cut_off = set(_read(venv / UNFINISHED).get("extras", ()))
@@ -505,11 +506,11 @@ def _clean_environment() -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------ what failed
 
 
-def _check_room(root: Path) -> None:
+def _check_room(root: Path, needed_mb: int) -> None:
     free_mb = shutil.disk_usage(root).free // 1_000_000
-    if free_mb < NEEDED_MB:
+    if free_mb < needed_mb:
         raise SetupError(
-            f"There is too little disk space for the course's packages: {free_mb} MB free, {NEEDED_MB} MB needed.",
+            f"There is too little disk space for the course's packages: {free_mb} MB free, {needed_mb} MB needed.",
             cause=f"the disk that holds {root} is nearly full",
             do="free some space, then run the command again",
         )

@@ -127,7 +127,7 @@ def test_a_python_that_has_every_package_is_used_as_it_is(course):
 
 def test_a_python_that_lacks_one_package_is_not_used(course):
     course.require(f"pytest=={metadata.version('pytest')}", "never==1")
-    assert venv._usable((), course.root) is None
+    assert venv.usable((), course.root) is None
 
 
 # --------------------------------------------------------------------------------------------------- interruptions
