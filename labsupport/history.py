@@ -100,6 +100,8 @@ class Operation:
     @property
     def text(self) -> str:
         """The operation in words: ``write(x, 7)``, ``read(x) -> 7``; values exactly quoted, so that "1" is not 1."""
+        if self.kind == "txn":
+            return self._transaction
         asked = [str(self.key)] if self.key is not None else []
         if isinstance(self.value, (list, tuple)) and self.kind == "cas":
             asked += [repr(part) for part in self.value]
@@ -113,6 +115,17 @@ class Operation:
         elif self.result is not None or not asked or self.kind in ("read", "get", "dequeue", "poll"):
             told = f" -> {self.result!r}"
         return f"{self.kind}({', '.join(asked)}){told}"
+
+    @property
+    def _transaction(self) -> str:
+        known = self.ending is Ending.OK
+        steps = []
+        for what, key, value in self.result if known and self.result is not None else self.value:
+            reads = what in ("r", "read")
+            steps.append(
+                f"{key} = {value!r}" if reads and known else f"{key} = ?" if reads else f"{what} {key} {value!r}"
+            )
+        return f"txn({', '.join(steps)}){'' if known else ' -> ?' if self.ending is Ending.UNKNOWN else ' -> failed'}"
 
     def __repr__(self) -> str:
         until = "..." if self.returned is None else f"{self.returned}]"

@@ -42,6 +42,7 @@ def read_all(text: str) -> list[Any]:
     while True:
         match = _TOKEN.match(text, place)
         if match is None:
+            place += len(text[place:]) - len(text[place:].lstrip())
             raise _unreadable(text, place, "this is not EDN")
         token, kind, place = match[match.lastgroup], match.lastgroup, match.end()
         opened, values, prefixes = stack[-1]

@@ -173,7 +173,7 @@ def _draw_register(reference, seed):
     )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(seed=seeds)
 def test_every_algorithm_for_registers_agrees_with_all_orders(reference, seed):
     history = _draw_register(reference, seed)
@@ -194,7 +194,7 @@ def test_the_random_histories_reach_every_algorithm_and_both_verdicts(reference)
     assert seen == {(name, result) for name in ("zones", "chains", "configurations") for result in ("ok", "violation")}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seed=seeds)
 def test_a_certificate_is_a_violation_by_itself(reference, seed):
     finding = linearizable(_draw_register(reference, seed))
@@ -202,7 +202,7 @@ def test_a_certificate_is_a_violation_by_itself(reference, seed):
         assert not reference.brute_force(History(anomaly.operations), None, reference.register)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seed=seeds)
 def test_a_witness_is_legal_and_keeps_the_order_in_time(reference, seed):
     history = _draw_register(reference, seed)
@@ -217,7 +217,7 @@ def test_a_witness_is_legal_and_keeps_the_order_in_time(reference, seed):
         assert answered <= {id(op) for op in finding.witness}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seed=seeds)
 def test_a_wider_interval_never_makes_a_violation(reference, seed):
     history = _draw_register(reference, seed)
