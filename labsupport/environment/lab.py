@@ -51,10 +51,10 @@ def run(root: Path, *, port: int | None = None, browser: bool = True) -> int:
 
 
 def prepare(environment, root: Path) -> None:
-    """Let kernels import labsupport, prefer this environment's kernel to others of the same name, ask no question first.
+    """Let kernels import labsupport, prefer this environment's kernel to others of its name, ask no question first.
 
-    JupyterLab asks on its first page whether it may fetch news. Defaults of ours answer that it need not; what a learner
-    has set for themselves still comes first (https://jupyterlab.readthedocs.io/en/stable/user/directories.html).
+    JupyterLab asks on its first page whether it may fetch news. Defaults of ours answer that it need not; what a
+    learner has set still comes first (https://jupyterlab.readthedocs.io/en/stable/user/directories.html).
     """
     for variable, ours in (("PYTHONPATH", root), ("JUPYTER_CONFIG_PATH", Path(__file__).parent / "jupyter")):
         before = environment.get(variable)

@@ -435,13 +435,14 @@ def _install(
     packages = _packages(python)
     before = _count(packages)
     seen: set[str] = set()
+    of_about = f" of about {_expected(words[-1])}" if "-r" in words else ""
     unpacking = False
 
     def on_line(text: str) -> None:
         nonlocal unpacking
         if found := re.match(r"\s*Collecting ([\w.-]+)", text):
             seen.add(found[1])
-            line.detail(f"{found[1]}, package {len(seen)}")
+            line.detail(f"{found[1]}, package {len(seen)}{of_about}")
         elif text.startswith(("Installing collected", "Prepared ")):
             unpacking = True
             line.phase(f"installing {len(seen)} package{'s' if len(seen) > 1 else ''}" if seen else "installing")
@@ -484,6 +485,12 @@ def _remove(venv: Path) -> None:
         else:
             entry.unlink(missing_ok=True)
     venv.rmdir()
+
+
+def _expected(requirements: Path) -> int:
+    """How many packages a lock brings, without those that are for other systems; a few depend on the Python, too."""
+    lines = re.findall(r"^([\w.-]+)==(.*)$", requirements.read_text("utf-8"), re.M)
+    return len({name for name, rest in lines if not re.search(r"== '(darwin|win32|nt)'|< '3\.1[12]", rest)})
 
 
 def _count(packages: Path) -> int:
