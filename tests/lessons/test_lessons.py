@@ -19,6 +19,45 @@ from labsupport.view.cards import VERDICT_MIME
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CELL_S = 180  # the longest a cell may take on a busy machine, a check with several broker restarts
 
+# What the text around a cell says that it shows, by lesson and cell; figures that differ from run to run are not here.
+CLAIMS = {
+    "00_start_here": {
+        "pinger": ["pong 1"],
+        "slow-run": ["no answer in half a second"],
+        "twice-run": ["pongs for one ping"],
+        "kill-read": ["survived"],
+        "kill-two": ["no answer"],
+    },
+    "02_grpc": {
+        "document-run": ["No module named 'github'"],
+        "bytes": ["08 96 01", "0a 03 41 64 61"],
+        "numbers-run": ["9", "[1, 2, 3]", "6", "[3, 4, 6]"],
+        "raise-run": ["1 UNKNOWN", "2 OUT_OF_RANGE"],
+        "gone-run": ["DEADLINE_EXCEEDED"],
+    },
+    "04_nats": {
+        "document-run": ["no attribute 'channel'"],
+        "late-run": ["['four', 'five']"],
+        "drain": ["unsubscribe: 0 of 20", "drain:       20 of 20"],
+        "request-run": ["NoRespondersError", "TimeoutError"],
+        "dedupe": ["messages in the stream: 4"],
+        "again-run": ["order 1 · delivery 2"],
+        "clerks-run": ["in the till: 110"],
+    },
+    "12_work_queues": {
+        "left-run": ["0 ready, 1 consumer"],
+        "left-close": ["3 ready, 0 consumer"],
+        "durable-run": ["jobs: 1 ready", "no queue 'plain'"],
+        "kill-table": [
+            "ack first   killed before the effect   total  0",
+            "ack first   killed after the effect    total  5",
+            "ack last    killed before the effect   total  5",
+            "ack last    killed after the effect    total 10",
+        ],
+        "prefetch-run": ["[60, 0]"],
+    },
+}
+
 
 @contextlib.contextmanager
 def notebook(path: pathlib.Path):
@@ -63,6 +102,16 @@ def complaints(book) -> list[str]:
     return found
 
 
+def contradictions(book, name: str) -> list[str]:
+    """The claims of the lesson's text that its cells did not bear out."""
+    found = []
+    for cell_id, claims in CLAIMS[name].items():
+        (cell,) = [cell for cell in book.nb.cells if cell.id == cell_id]
+        shown = "".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in cell.outputs)
+        found += [f"{cell_id} shows no {claim!r}: {shown}" for claim in claims if claim not in shown]
+    return found
+
+
 @pytest.fixture(autouse=True)
 def environment(monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_PROGRESS_FILE", str(tmp_path / "progress.jsonl"))
@@ -91,6 +140,7 @@ def names(folder: str) -> list[pathlib.Path]:
 def test_a_lesson_runs_as_shipped_with_its_exercises_not_started(path):
     with notebook(path) as book:
         assert complaints(book) == []
+        assert contradictions(book, path.stem) == []
         found = verdicts(book)
     assert found
     assert {cell: verdict["outcome"] for cell, verdict in found.items()} == dict.fromkeys(found, "not started")
@@ -100,6 +150,7 @@ def test_a_lesson_runs_as_shipped_with_its_exercises_not_started(path):
 def test_a_solved_lesson_passes_all_its_checks(path):
     with notebook(path) as book:
         assert complaints(book) == []
+        assert contradictions(book, path.stem) == []
         found = verdicts(book)
     assert found
     assert [verdict for verdict in found.values() if verdict["outcome"] != "pass"] == []
