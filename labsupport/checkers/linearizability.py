@@ -11,10 +11,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Hashable, Iterable, Sequence
 
-from labsupport.checkers import chains, configurations, depth_first, zones
+from labsupport.checkers import chains, configurations, counters, depth_first, logs, queues, sets, zones
 from labsupport.checkers.finding import Anomaly, Finding, conclude
 from labsupport.checkers.minimal import shrink, until
-from labsupport.checkers.models import Model, Register
+from labsupport.checkers.models import Counter, Log, Model, Queue, Register, Set
 from labsupport.checkers.register import Decision, Entry, entries
 from labsupport.checkers.values import canonical
 from labsupport.history import History, Operation
@@ -116,7 +116,17 @@ def _decider(model: Model) -> Callable[[Sequence[Operation], int, bool], tuple[D
 
         return of_register
 
+    own = {
+        Queue: lambda operations, budget: queues.decide(operations),
+        Set: lambda operations, budget: sets.decide(operations, budget),
+        Counter: lambda operations, budget: counters.decide(operations, model.initial),
+        Log: lambda operations, budget: logs.decide(operations),
+    }.get(type(model))
+
     def of_model(operations, budget, witness):
+        decision = own(operations, budget) if own is not None else Decision(None)
+        if decision.ok is not None:
+            return decision, model.name
         return _by_search(operations, model, budget)
 
     return of_model
@@ -154,7 +164,7 @@ def _explain(part: _Part, model: Model, decide, budget: int) -> Anomaly:
 
     decision = part.decision
     certificate = tuple(_operation(entry) for entry in decision.certificate)
-    if violates(certificate):
+    if (decision.name == "no order" or type(model) is Register) and violates(certificate):
         smaller = shrink(certificate, violates, looks, model.resets)
         again = decide(smaller, budget, False)[0]
         if again.ok is False and (again.name == decision.name or decision.name == "no order"):

@@ -9,6 +9,7 @@ import functools
 import math
 import random
 
+from labsupport.checkers import models
 from labsupport.history import Ending, History, Operation
 
 
@@ -114,3 +115,90 @@ def spoil(draw: random.Random, operations: list[Operation], made: list) -> list[
         result = seen if op.kind == "read" else not op.result
         operations[place] = Operation(op.client, op.kind, op.key, op.value, result, op.called, op.returned)
     return operations
+
+
+# For each object: its model, and what clients may ask; `made` is a fresh number.
+OBJECTS = {
+    "queue": (models.Queue, lambda draw, made: draw.choice((("enqueue", made), ("dequeue", None)))),
+    "set": (models.Set, lambda draw, made: (draw.choice(("add", "remove", "contains")), draw.randrange(2))),
+    "grow-only set": (models.Set, lambda draw, made: draw.choice((("add", made), ("read", None)))),
+    "counter": (models.Counter, lambda draw, made: draw.choice((("add", None), ("read", None)))),
+    "log": (models.Log, lambda draw, made: draw.choice((("append", made), ("read", draw.randrange(4))))),
+}
+
+
+def steps_of(model: models.Model):
+    """A model in the form that `brute_force` takes."""
+
+    def apply(state, operation):
+        after = model.step(state, operation)
+        return [] if after is models.IMPOSSIBLE else [after]
+
+    return apply
+
+
+def random_object(draw: random.Random, name: str, *, size: int, crashed: float) -> tuple[History, models.Model]:
+    """A history of one of `OBJECTS`, simulated and then perhaps spoilt; dequeues are always answered."""
+    make, ask = OBJECTS[name]
+    model = make()
+    clock, state, operations, made = 0, model.initial, [], 0
+    pending: dict[int, list] = {}
+    names = iter(range(10**6))
+    active = [next(names) for _ in range(4)]
+    while made < size or pending:
+        clock += draw.choice((0, 1, 1))
+        place = draw.randrange(4)
+        client = active[place]
+        if client not in pending:
+            if made < size:
+                made += 1
+                pending[client] = [*ask(draw, made), clock, False, None]
+            continue
+        kind, value, called, done, result = pending[client]
+        if not done:
+            result = _answer(kind, value, state, name)
+            state = model.step(state, Operation(0, kind, value=value, ending=Ending.UNKNOWN))
+            pending[client][3:] = [True, result]
+            if draw.random() < 0.5:
+                continue
+        if kind != "dequeue" and draw.random() < crashed:
+            operations.append(Operation(client, kind, None, value, None, called, None, Ending.UNKNOWN))
+            active[place] = next(names)
+        else:
+            operations.append(Operation(client, kind, None, value, result, called, clock))
+        del pending[client]
+    for _ in range(draw.choice((0, 1, 1, 2))):
+        answers = [n for n, op in enumerate(operations) if op.ending is Ending.OK and op.result is not None]
+        if answers:
+            place = draw.choice(answers)
+            op = operations[place]
+            result = _spoilt(draw, op, made)
+            operations[place] = Operation(op.client, op.kind, op.key, op.value, result, op.called, op.returned)
+    return History(operations), model
+
+
+def _answer(kind: str, value, state, name: str):
+    if kind == "dequeue":
+        return state[0] if state else None
+    if kind == "contains":
+        return value in state
+    if kind == "append":
+        return len(state)
+    if kind == "read" and name == "log":
+        return state[value] if value < len(state) else None
+    if kind == "read":
+        return state if name == "counter" else sorted(state)
+    return None
+
+
+def _spoilt(draw: random.Random, op: Operation, made: int):
+    if isinstance(op.result, bool):
+        return not op.result
+    if isinstance(op.result, list):
+        other = draw.randrange(1, made + 1)
+        return [value for value in op.result if value != other] + [other] * (other not in op.result)
+    if op.kind == "append":
+        return draw.randrange(4)
+    if op.kind == "read" and op.value is None:
+        return op.result + draw.choice((-1, 1, 2))
+    return draw.choice([None, *range(1, made + 1)])
