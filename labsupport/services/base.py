@@ -27,6 +27,7 @@ from labsupport.services.node import Foreign, Node
 from labsupport.services.wire import NotYet, patience
 
 Value = TypeVar("Value")
+Kind = TypeVar("Kind", bound="Service")
 ATTEMPTS = 5  # starts, when somebody takes one of our ports between the draw and the broker's bind
 PORT_TAKEN = re.compile(r"address (is )?already in use|eaddrinuse|address in use", re.IGNORECASE)
 DISK_FULL = re.compile(r"no space left on device|enospc|disk quota exceeded", re.IGNORECASE)
@@ -58,7 +59,7 @@ class Service:
     user = ""
     room_mb = 5  # what the files of one node take at the start, with something to spare
     ready_timeout_s = 30.0
-    poll_s = 0.001  # how long to wait between two looks at a node that is not ready, at first
+    poll_s = 0.001  # the shortest pause between two looks at a node that is not ready
 
     def __init__(self, nodes: int = 1, *, port: int | None = None) -> None:
         name = type(self).__name__
@@ -128,7 +129,7 @@ class Service:
 
     # ---- life cycle
 
-    def start(self):
+    def start(self: Kind) -> Kind:
         """Start it and return it when it answers; a service that runs already is left alone."""
         with self._life:
             if self._phase == "running":
@@ -231,7 +232,7 @@ class Service:
         ports.give_back(self._ports)
         self._nodes, self._others, self._ports, self._directory = [], [], [], None
 
-    def __enter__(self):
+    def __enter__(self: Kind) -> Kind:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
@@ -330,7 +331,7 @@ class Service:
     ) -> Value:
         """Call `condition` until it does not raise; meanwhile see that none of our processes has died."""
         timeout_s = self.ready_timeout_s if timeout_s is None else timeout_s
-        end, pause_s = time.monotonic() + timeout_s, self.poll_s
+        began = time.monotonic()
         while True:
             try:
                 value = condition()
@@ -343,14 +344,14 @@ class Service:
                 self._check_deaths()
             if self._phase == "stopped":
                 self._must_run()
-            if time.monotonic() > end:
+            waited_s = time.monotonic() - began
+            if waited_s > timeout_s:
                 raise Overdue(
                     f"Waited {timeout_s:g} s in vain for {what} ({self.title}).",
                     cause=f"the last answer was: {last or type(last).__name__}",
                     do="look at its log with .logs(), and whether this machine is very busy",
                 )
-            time.sleep(pause_s)
-            pause_s = min(pause_s * 1.1, 0.02)
+            time.sleep(max(self.poll_s, min(0.03 * waited_s, 0.02)))  # so a pause adds next to nothing to the wait
 
     def _check_deaths(self) -> None:
         for node in [*self._nodes, *self._others]:

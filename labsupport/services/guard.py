@@ -22,6 +22,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 MARKER = "LAB_GUARD"  # this environment variable lists the identities of the owners of a process, separated by ":"
@@ -158,11 +159,21 @@ class Charge:
         # A number whose process is another one by now was given to a stranger; a group that lost its first process
         # keeps the number reserved.
         kill([pid for pid, start in self.groups.items() if start_time(pid) in (start, 0)], groups=True)
-        sweep(self.identity, tuple(f"{root}/lab-{self.machine}-{self.identity}-" for root in self.roots))
-        for root in self.roots:
-            for path, parts in directories_in(root, self.machine):
-                if parts["identity"] == self.identity:
-                    remove(path)
+        places = tuple(f"{root}/lab-{self.machine}-{self.identity}-" for root in self.roots)
+        kill(processes_of(self.identity, places))
+        # A busy disk takes its time for each directory, so all at once, and while we look for stragglers.
+        removing = [threading.Thread(target=remove, args=(directory,)) for directory in self.directories()]
+        for thread in removing:
+            thread.start()
+        sweep(self.identity, places)
+        for thread in removing:
+            thread.join()
+        for directory in self.directories():  # a straggler was still writing
+            remove(directory)
+
+    def directories(self) -> list[str]:
+        found = [each for root in self.roots for each in directories_in(root, self.machine)]
+        return [path for path, parts in found if parts["identity"] == self.identity]
 
 
 def wait_and_obey(charge: Charge, parent: int) -> None:

@@ -10,7 +10,7 @@ from labsupport.errors import ServiceError
 from labsupport.services import ports
 from labsupport.services.base import Service
 from labsupport.services.node import Foreign, Node
-from labsupport.services.wire import NotYet, http
+from labsupport.services.wire import NotYet, http, patience
 from labsupport.services.wire import nats as wire
 
 # Without limits the server offers itself three quarters of the machine's memory and the whole disk.
@@ -72,15 +72,19 @@ class Nats(Service):
         return Node(self, name, port, [self.program.path, "-c", str(directory / "nats.conf")], directory)
 
     def _bring_up(self) -> None:
-        super()._bring_up()
+        for node in self._nodes:
+            node._launch()
         if self.size > 1:
-            self._until(self._replicate, "a replicated stream")
+            timeouts = patience()
+            self._until(lambda: self._replicate(next(timeouts)), "a replicated stream")
+        for node in self._nodes:
+            self._until(self._probe_of(node), f"{node.name} to answer")
 
-    def _replicate(self) -> None:
+    def _replicate(self, timeout_s: float) -> None:
         """Create a stream with a replica on every node, publish to it, read the message back, and delete it."""
         subject = "lab.ready"
-        with wire.Nats(self._nodes[0].port, self.user, self.password) as client:
-            client.jetstream("INFO", timeout_s=0.1)
+        with wire.Nats(self._nodes[0].port, self.user, self.password, timeout_s=timeout_s) as client:
+            client.jetstream("INFO", timeout_s=timeout_s)  # before there is a leader nobody answers, not even "no"
             wanted = {"name": READY, "subjects": [subject], "num_replicas": min(self.size, 5), "storage": "memory"}
             try:
                 client.jetstream(f"STREAM.CREATE.{READY}", wanted)
@@ -96,16 +100,18 @@ class Nats(Service):
     def _probe(self, node: Node, timeout_s: float) -> None:
         with wire.Nats(node.port, self.user, self.password, timeout_s=timeout_s) as client:
             if self._most_run():
-                client.jetstream(
-                    "INFO", timeout_s=timeout_s
-                )  # before there is a leader nobody answers, not even with an error
+                client.jetstream("INFO", timeout_s=timeout_s)
             client.echo()
 
     def _rejoin(self, node: Node, timeout_s: float) -> None:
         super()._rejoin(node, timeout_s)
         if self.size > 1 and self._most_run():  # its copies of the streams have caught up
-            ask = functools.partial(http.request, self._monitors[node.name], "/healthz")
-            self._until(ask, f"{node.name} to catch up", timeout_s=timeout_s, watch=False)
+            self._until(functools.partial(self._has_caught_up, node), "its streams", timeout_s=timeout_s, watch=False)
+
+    def _has_caught_up(self, node: Node) -> None:
+        if not self.monitor("/jsz", node).get("meta_cluster", {}).get("leader"):
+            raise NotYet("it has not heard from the leader")
+        self.monitor("/healthz", node)  # second, because it notes every "no" in the log
 
     def leader(self, stream: str | None = None, timeout_s: float = 15.0) -> Node:
         """The node that leads the cluster (it decides where streams live), or the one that leads a stream.

@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import secrets
+import time
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -24,13 +25,14 @@ QUORUM_QUEUES = """
  || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
     {_, State} <- ets:lookup(ra_state, element(1, amqqueue:get_pid(Q)))]
 """
+NOTE_DOWN = "sys:get_status(mnesia_recover), disk_log:sync(latest_log), [dets:sync(Table) || Table <- dets:all()]"
 # What a queue's own process counts (the numbers that RabbitMQ publishes are up to 5 s old for a quorum queue).
 QUEUE_DEPTH = """
 case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, NAME)) of
     {ok, Q} ->
         case amqqueue:get_type(Q) of
             rabbit_quorum_queue ->
-                Count = fun(F) -> {ok, {_, N}, _} = ra:leader_query(amqqueue:get_pid(Q), F), N end,
+                Count = fun(F) -> {ok, N, _} = ra:consistent_query(amqqueue:get_pid(Q), F), N end,
                 {Count(fun rabbit_fifo:query_messages_ready/1), Count(fun rabbit_fifo:query_messages_checked_out/1)};
             _ ->
                 [{_, Ready}, {_, Unacked}] = rabbit_amqqueue:info(Q, [messages_ready, messages_unacknowledged]),
@@ -39,6 +41,10 @@ case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, NAME)) of
     _ -> none
 end
 """
+
+
+WAITS = "Waiting for Mnesia tables"  # the last line in the log of a node that others have to join first
+SURELY_WAITS_S = 1.0  # every node says so for a moment
 
 
 class QueueDepth(NamedTuple):
@@ -165,13 +171,32 @@ class RabbitMQ(Service):
         _round_trip(node.port, self.user, self.password)
 
     def _before_kill(self, node: Node) -> None:
-        """Let it note down what it has been told to declare.
+        """Let it note down what it has promised to remember.
 
-        RabbitMQ answers a declaration some milliseconds before its database has the decision on disk. To lose a queue
-        that way is not what a lesson kills a node for: messages keep their own, harder rules.
+        RabbitMQ answers a declaration some milliseconds before its database has the decision on disk, and a quorum
+        queue is minutes old before the register of its members is
+        (https://github.com/rabbitmq/rabbitmq-server/issues/15725): killed before, it comes back without the queue, or
+        with an empty one. That is not what a lesson kills a node for. The messages themselves keep their own, harder
+        rules.
         """
         with contextlib.suppress(ServiceError, SetupError):  # it is too busy or too broken to be asked
-            self._ask(node, "sys:get_status(mnesia_recover), disk_log:sync(latest_log)", timeout_s=2.0)
+            self._ask(node, NOTE_DOWN, timeout_s=2.0)
+
+    def _rejoin(self, node: Node, timeout_s: float) -> None:
+        """A node that comes back before the one that stopped last waits for it, however long: then this does not."""
+        others = [other for other in self._nodes if other is not node]
+        waiting_since: list[float] = []
+
+        def answers_or_waits() -> None:
+            if WAITS in node.logs(1) and all(other.state != "running" or WAITS in other.logs(1) for other in others):
+                waiting_since.append(time.monotonic())
+                if waiting_since[-1] - waiting_since[0] > SURELY_WAITS_S:
+                    return
+            else:
+                waiting_since.clear()
+            self._probe(node, 1.0)
+
+        self._until(answers_or_waits, f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
 
     # ---- asking
 
@@ -193,14 +218,23 @@ class RabbitMQ(Service):
             return super().leader(timeout_s)
         return self._wait_for_leader(functools.partial(self._find_queue_leader, queue), timeout_s)
 
-    def _find_queue_leader(self, queue: str | None) -> Node | None:
+    def _queue_leaders(self) -> dict[str, list[Node]]:
+        """Each quorum queue with the nodes that call themselves its leader: one, or none during an election."""
         states: dict[str, list[Node]] = {}
         for node in self._nodes:
             if node.state == "running":
-                for name, state in re.findall(r'{"([0-9a-f]*)", *(\w+)}', self._ask(node, QUORUM_QUEUES)):
+                try:
+                    answer = self._ask(node, QUORUM_QUEUES)
+                except ServiceError:
+                    continue  # it is still starting
+                for name, state in re.findall(r'{"([0-9a-f]*)", *(\w+)}', answer):
                     leaders = states.setdefault(bytes.fromhex(name).decode(), [])
                     if state == "leader":
                         leaders.append(node)
+        return states
+
+    def _find_queue_leader(self, queue: str | None) -> Node | None:
+        states = self._queue_leaders()
         wanted = queue if queue is not None else min(states, default=None)
         if wanted not in states:
             raise ServiceError(
@@ -210,23 +244,40 @@ class RabbitMQ(Service):
             )
         return states[wanted][0] if states[wanted] and self._most_run() else None
 
-    def queue_depth(self, queue: str) -> QueueDepth:
+    def queue_depth(self, queue: str, timeout_s: float = 5.0) -> QueueDepth:
         """How many messages of a queue wait, and how many are with a consumer and not yet acknowledged.
 
         It asks the queue itself, in some 10 ms, so it is never out of date; good for a picture drawn while workers
         run.
 
+        Args:
+            queue: its name.
+            timeout_s: how long to wait for an answer, while a quorum queue elects its leader for example.
+
         Raises:
-            ServiceError: there is no such queue, or RabbitMQ does not answer.
+            ServiceError: there is no such queue, or no answer in that time.
         """
         if isinstance(self.nodes[0], Foreign):
             raise ServiceError("The depth of a queue is not known.", cause="somebody else started this RabbitMQ")
+        self._running()
         name = "<<" + ",".join(map(str, queue.encode())) + ">>"
-        answer = self._ask(self._running(), QUEUE_DEPTH.replace("NAME", name))
-        counts = re.fullmatch(r"{(\d+), *(\d+)}", answer)
-        if counts is None:
-            raise ServiceError(f"There is no queue {queue!r}." if answer == "none" else f"{queue!r} says {answer}.")
-        return QueueDepth(int(counts[1]), int(counts[2]))
+        expression = QUEUE_DEPTH.replace("NAME", name)
+        answer = self._until(lambda: self._ask_any(expression), f"queue {queue!r}", timeout_s=timeout_s, watch=False)
+        if answer == "none":
+            raise ServiceError(f"There is no queue {queue!r}.", do="declare it first, or check its name")
+        ready, unacked = re.fullmatch(r"{(\d+), *(\d+)}", answer).groups()
+        return QueueDepth(int(ready), int(unacked))
+
+    def _ask_any(self, expression: str) -> str:
+        """The answer of the first node that has one."""
+        refusal = "no node is running"
+        for node in self._nodes:
+            if node.state == "running":
+                try:
+                    return self._ask(node, expression)
+                except ServiceError as error:
+                    refusal = error.cause or error.what
+        raise NotYet(refusal)
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)

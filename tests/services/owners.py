@@ -87,13 +87,18 @@ def leftovers(root: Path) -> list[str]:
     """Names of what is left: processes (the guard is one, it has to go as well) and directories."""
     names = []
     for pid in processes_of(root):
-        shown = subprocess.run(
-            ["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        if shown.stdout.strip():
-            program, *arguments = shown.stdout.split()
-            names.append(f"{pid} {Path(program).name} {' '.join(arguments)[:60]}")
+        if words := command_line(pid):
+            names.append(f"{pid} {Path(words[0]).name} {' '.join(words[1:])[:60]}")
     return names + [path.name for path in root.glob("lab-*")]
+
+
+def command_line(pid: int) -> list[str]:
+    """The words of a process's command line; none for one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").split()
+    except FileNotFoundError:
+        argv = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
+        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
 
 
 def until(condition: Callable[[], object], limit_s: float = 20.0) -> None:

@@ -76,14 +76,15 @@ def test_the_shortened_boot_has_every_kind_of_queue(arguments, single):
     fill(channel, f"queue {sorted(arguments)}", 3, **arguments)
 
 
-def test_what_was_confirmed_survives_a_kill_and_a_restart():
+@pytest.mark.parametrize("arguments", [{}, QUORUM], ids=["classic", "quorum"])
+def test_what_was_confirmed_survives_a_kill_and_a_restart(arguments):
     with RabbitMQ() as service:
         port = service.port
-        fill(channel_to(service), "jobs", 20)
+        fill(channel_to(service), "jobs", 20, **arguments)
         service.nodes[0].kill()
         service.nodes[0].restart()
         assert service.port == port
-        assert service.queue_depth("jobs") == (20, 0)
+        assert service.queue_depth("jobs", timeout_s=20) == (20, 0)
 
 
 def test_a_queue_declared_a_moment_before_the_kill_survives_it():
@@ -193,3 +194,13 @@ def test_the_cache_is_made_once_and_whole(monkeypatch, tmp_path):
             assert service._boot.level == "trimmed"
     (made,) = tmp_path.iterdir()
     assert sorted(path.name for path in made.iterdir()) == ["fast.boot", "flat", "plugins"]
+
+
+def test_a_cluster_that_was_killed_as_a_whole_comes_back_node_by_node():
+    with RabbitMQ(nodes=3) as cluster:
+        fill(channel_to(cluster), "kept", 3, **QUORUM)
+        for node in cluster.nodes:
+            node.kill()
+        for node in cluster.nodes:  # the first waits for the one that stopped last
+            node.restart()
+        assert cluster.queue_depth("kept", timeout_s=20) == (3, 0)

@@ -6,7 +6,6 @@ which a service begins to answer.
 
 from __future__ import annotations
 
-import itertools
 import socket
 from collections.abc import Iterator
 
@@ -21,10 +20,13 @@ def connect(port: int, timeout_s: float, host: str = "127.0.0.1") -> socket.sock
     return connection
 
 
-def patience(first_s: float = 0.02, most_s: float = 0.5) -> Iterator[float]:
-    """Timeouts for one attempt after another: short at first, longer each time.
+def patience(first_s: float = 0.02, most_s: float = 1.0) -> Iterator[float]:
+    """Timeouts for one attempt after another: short at first, a tenth longer each time.
 
     Some services do not refuse a request that comes too early but never answer it, so a long timeout would become the
-    time of the start; on a busy machine a short one would never be enough.
+    time of the start; on a busy machine a short one would never be enough. So at most a tenth of the time is lost.
     """
-    return (min(first_s * 1.4**attempt, most_s) for attempt in itertools.count())
+    timeout_s = first_s
+    while True:
+        yield timeout_s
+        timeout_s = min(timeout_s * 1.1, most_s)
