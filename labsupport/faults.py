@@ -147,7 +147,7 @@ class Faults:
         plan: faults at given times.
         crashes_per_s, pauses_per_s, partitions_per_s: how often they come at random, in the whole cluster.
         down_ms, paused_ms, parted_ms: shortest and longest duration of those.
-        crash_at_save: the chance of a crash right before or after any one save.
+        crash_at_save: the chance of a crash at any one save: right before, right after, or some milliseconds later.
         lose_disk: the share of crashes that lose the disk too.
         aim: the share of random faults that strike the node that looks like the leader.
         skew: the largest share by which clocks run fast or slow at random, such as 0.1.

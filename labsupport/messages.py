@@ -22,6 +22,7 @@ import json
 import keyword
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -76,6 +77,8 @@ def message(cls: type | None = None, *, wire_type: str = "") -> Any:
                 cause=f"the protocol keeps {', '.join(RESERVED)} for itself, and names that begin with _ are ours",
                 do="choose another name",
             )
+    if cls.__module__ not in sys.modules:
+        space["__module__"] = __name__  # code that was loaded without a module of its own; dataclasses looks for it
     made = dataclasses.dataclass(slots=True)(type(cls.__name__, (Message,), space))
     made.wire_type = wire_type or snake(cls.__name__)
     made.wire_names = tuple(_wire_name(name) for name in names)

@@ -120,3 +120,10 @@ def test_the_names_of_the_protocol_are_reserved():
 def test_a_slip_in_a_field_name_is_an_error():
     with pytest.raises(AttributeError):
         Sample(1).nubmer = 3
+
+
+def test_a_class_can_come_from_code_that_has_no_module():
+    space = {"__name__": "nowhere_to_be_found"}
+    program = "from __future__ import annotations\nfrom labsupport.messages import message\n"
+    exec(program + "@message\nclass Homeless:\n    number: int\n", space)
+    assert body(space["Homeless"](1)) == {"type": "homeless", "number": 1}

@@ -165,14 +165,10 @@ class ClientContext(SimContext):
 class _Nowhere:
     """The world of a context whose node has crashed: nothing that is left of it has any effect."""
 
-    now_us = 0
+    now_us, _spawned = 0, types.SimpleNamespace(append=lambda coroutine: coroutine.close())
 
     def __getattr__(self, name: str) -> Callable:
         return _nothing
-
-    @property
-    def _spawned(self) -> list:
-        return []
 
 
 def _nothing(*ignored: Any) -> None:
@@ -278,9 +274,10 @@ class Core:
         if result is not None or self._spawned:
             self._go_on(host, result, "on_start")
 
-    def _crash(self, host: Host, lose_disk: bool = False) -> None:
-        self._log((self.now_us, "crash", host.name, "and loses its disk" if lose_disk else None))
-        self._spawned.clear()
+    def _crash(self, host: Host, lose_disk: bool = False, at_save: str = "") -> None:
+        told = [f"right {at_save} a save"] if at_save else []
+        told += ["and loses its disk"] if lose_disk else []
+        self._log((self.now_us, "crash", host.name, " ".join(told) or None))
         self._silence(host)
         host.up = host.paused = False
         host.forget()
@@ -291,7 +288,8 @@ class Core:
         """Make sure that nothing of a node's life goes on, not even the `finally` of a suspended coroutine."""
         if host.ctx is not None:
             host.ctx._world = _Nowhere()
-        for coro in list(host.tasks):
+        spawned, self._spawned = self._spawned, []
+        for coro in [*host.tasks, *spawned]:
             try:
                 coro.close()
             except (Exception, CrashNow):

@@ -47,12 +47,16 @@ class Nemesis:
         """Whether a node is to crash at this very save."""
         return not self.stopped and self.random.random() < chance
 
-    def crash(self, host: Host) -> None:
+    def crash(self, host: Host, at_save: str = "") -> None:
         """Crash a node, and restart it after a while."""
         if host.up:
             lose_disk = bool(self.faults.lose_disk) and self.random.random() < self.faults.lose_disk
-            self.world.crash(host.name, lose_disk)
+            self.world.crash(host.name, lose_disk, at_save)
             self._after_ms(self.faults.down_ms, lambda: self.world.restart(host.name))
+
+    def crash_soon(self, host: Host) -> None:
+        """Crash a node within the next few messages."""
+        self._after_ms((0.0, 20.0), lambda: self.stopped or self.crash(host))
 
     # -------------------------------------------------------------------------------------------- planned
 

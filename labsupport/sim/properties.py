@@ -33,6 +33,9 @@ class Property:
         """Called after each event with the node where it happened; None if it is down."""
         return ""
 
+    def calmed(self, world: Core) -> None:
+        """Called when the faults of a world end: from here on something good has to happen (liveness)."""
+
     def at_end(self, world: Core) -> str:
         """Called when a run is over."""
         return ""

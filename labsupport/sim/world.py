@@ -17,6 +17,7 @@ from labsupport.sim.failures import exception_violation, failure
 from labsupport.sim.nemesis import Nemesis
 from labsupport.sim.properties import Property, Violated
 
+_CALM_MS = 5.0  # the longest mean delay of a link in a calm network
 MOST_EVENTS = 1_000_000  # a run that is longer than this has most likely a storm of messages in it
 
 
@@ -31,6 +32,11 @@ class _Link:
         self.base, self.more = int(rule.least_ms * 1000), float(rule.delay_ms * 2000)
         if rule.distribution != "uniform" or rule.straggle:
             self.base, self.more = 0, lambda: int(rule.draw_delay_s(stream) * SECOND)
+
+    def calm(self) -> None:
+        """Lose and repeat nothing from now on, and be quick."""
+        self.loss = self.duplicate = 0.0
+        self.more = 2 * min(self.rule.delay_ms, _CALM_MS) * 1000.0
 
 
 class World(Core):
@@ -269,11 +275,11 @@ class World(Core):
 
     # -------------------------------------------------------------------------------------------- faults
 
-    def crash(self, name: str, lose_disk: bool = False) -> None:
+    def crash(self, name: str, lose_disk: bool = False, at_save: str = "") -> None:
         """Let a node crash now; nothing happens if it is down."""
         host = self.hosts[name]
         if host.up:
-            self._crash(host, lose_disk)
+            self._crash(host, lose_disk, at_save)
 
     def restart(self, name: str) -> None:
         """Start a crashed node again now; nothing happens if it is up."""
@@ -318,10 +324,12 @@ class World(Core):
         for name, host in self.hosts.items():
             self.resume(name)
             for link in host.links.values():
-                link.loss = link.duplicate = 0.0
+                link.calm()
             if not host.up and not host.client:
                 self._at(self.now_us, self._restart_due, host, None)
-        self.faults = Faults(client_link=self.faults.client_link)
+        self.faults = Faults(link=Link(delay_ms=_CALM_MS), client_link=Link(delay_ms=1))
+        for one in self.properties:
+            one.calmed(self)
 
     def _restart_due(self, host: Host, _: None) -> int:
         if host.up:
@@ -330,12 +338,14 @@ class World(Core):
         return 1
 
     def _before_save(self, host: Host) -> None:
-        self._maybe_crash(host)
+        self._maybe_crash(host, "before")
 
     def _after_save(self, host: Host) -> None:
-        self._maybe_crash(host)
+        self._maybe_crash(host, "after")
+        if self._save_risk and not host.client and self.nemesis.strikes_save(self._save_risk / 3):
+            self.nemesis.crash_soon(host)  # what it goes on to send is sent, and then it forgets why
 
-    def _maybe_crash(self, host: Host) -> None:
-        if self._save_risk and not host.client and self.nemesis.strikes_save(self._save_risk / 2):
-            self.nemesis.crash(host)
+    def _maybe_crash(self, host: Host, side: str) -> None:
+        if self._save_risk and not host.client and self.nemesis.strikes_save(self._save_risk / 3):
+            self.nemesis.crash(host, side)
             raise CrashNow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import pathlib
 import subprocess
 import sys
@@ -136,14 +135,6 @@ def test_vector_clocks_know_what_caused_what():
     assert not first_timer.before(start_of_2) and not start_of_2.before(first_timer)
 
 
-def load(name):
-    spec = importlib.util.spec_from_file_location(f"rafts_{name}", HERE / "rafts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 DIGESTS = """
 import sys
 sys.path.insert(0, sys.argv[1])
@@ -171,8 +162,8 @@ def test_a_seed_is_one_run_in_every_process_and_under_every_hash_seed():
     assert len(set(printed[0])) == 60
 
 
-def test_a_right_raft_elects_commits_and_breaks_nothing():
-    right, properties = load("right"), load("properties")
+def test_a_right_raft_elects_commits_and_breaks_nothing(raft):
+    right, properties = raft("right"), raft("properties")
     faults = Faults(loss=0.02, duplicate=0.02, crashes_per_s=1, partitions_per_s=1, crash_at_save=0.001, until_s=3)
     for seed in range(5):
         clients = {"c1": right.Client, "c2": right.Client}

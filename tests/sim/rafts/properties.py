@@ -55,11 +55,20 @@ class CommitsInTheEnd(Property):
     hears = ("applied",)
 
     def __init__(self):
-        self.highest = 0
+        self.highest, self.when_calm = 0, None
 
     def heard(self, world, node, what, facts):
         self.highest = max(self.highest, facts["index"])
         return ""
 
+    def calmed(self, world):
+        self.when_calm = self.highest
+
+    def at_end(self, world):
+        if self.when_calm is not None and self.highest < self.when_calm + 1:
+            return f"nothing was applied after index {self.highest}, although all was calm for seconds"
+        return ""
+
 
 SAFETY = (OneLeaderPerTerm, EqualEntries, FreshReads)
+ALL = (*SAFETY, CommitsInTheEnd)

@@ -60,7 +60,7 @@ class ReadOk:
 
 
 class Raft(Node):
-    ELECTION_S, HEARTBEAT_S, RPC_S = (0.15, 0.3), 0.05, 0.04
+    ELECTION_S, HEARTBEAT_S, RPC_S = (0.15, 0.3), 0.05, 0.5
 
     def on_start(self, ctx):
         self.term = ctx.load("term", 0)

@@ -1,0 +1,255 @@
+"""`explore`: look for a run that breaks a node class, on all cores, and show the shortest one that does.
+
+This is the one module around the simulation that starts processes; everything that it runs in them is pure, so that a
+seed gives the same run here, in a worker and in a test. Worker processes are forked: they begin with the learner's
+classes, which live in a notebook and could not be imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from labsupport.errors import LearnerError
+from labsupport.node import Node
+from labsupport.sim import exhaustive, guard, shrink, suspicion, swarm
+from labsupport.sim.properties import Property
+from labsupport.sim.scenario import Scenario
+from labsupport.sim.steps import Step, Steps
+from labsupport.spacetime import drawn
+from labsupport.trace import Trace
+
+CHUNK = 16  # seeds that a worker tries at a time
+TWICE = 100  # one in so many seeds that pass is run twice, to see whether it repeats
+SEVERAL = 3  # so many failed seeds are shrunk, and the shortest result is shown
+
+
+@dataclasses.dataclass
+class Finding:
+    """A run that breaks something.
+
+    Attributes:
+        broken: the name of the violated property, or of the exception.
+        sentence: what is wrong.
+        seed: what the run was drawn from.
+        nodes: how many nodes it had.
+        trace: the shrunk run, or the whole one if it does not shrink.
+        steps: what to do one after the other to see it again; empty if the run does not shrink.
+        events_before: how long the run was that was found.
+    """
+
+    broken: str
+    sentence: str
+    seed: int
+    nodes: int
+    trace: Trace
+    steps: list[Step]
+    events_before: int
+    scenario: Scenario = dataclasses.field(repr=False)
+    clients: bool = True
+
+    def replay(self, count: int | None = None) -> Steps:
+        """The world after so many of the steps (all of them when not given); go back by asking for fewer.
+
+        >>> finding.replay(3).nodes["n1"].term  # doctest: +SKIP
+        """
+        world = self.scenario.steps(self.seed, self.nodes, self.clients)
+        with guard.watching(world.hosts.values()):
+            for step in self.steps[: len(self.steps) if count is None else count]:
+                world.do(step)
+        return world
+
+    def __str__(self) -> str:
+        length = (
+            f"{len(self.steps)} steps" if self.steps else "the whole run; it depends on times, so it does not shrink"
+        )
+        return f"{self.broken}: {self.sentence}\nseed {self.seed}, {self.nodes} nodes, {length}\n{drawn(self.trace)}"
+
+
+@dataclasses.dataclass
+class Exploration:
+    """What a search has tried and found; true when nothing was found and everything was reached."""
+
+    states: int
+    complete: bool
+    schedules: int
+    events: int
+    reached: dict[str, int]
+    finding: Finding | None
+
+    @property
+    def unreached(self) -> list[str]:
+        """What should have happened in some run and never did: then the search has not shown anything."""
+        return sorted(name for name, times in self.reached.items() if not times)
+
+    def __bool__(self) -> bool:
+        return self.finding is None and not self.unreached
+
+    def __str__(self) -> str:
+        every = "all" if self.complete else "the first"
+        tried = f"{every} {self.states:,} states of a small cluster and {self.schedules:,} schedules with "
+        tried += f"{self.events:,} events were tried"
+        if self.finding is not None:
+            return f"{self.finding}\n({tried}.)"
+        if self.unreached:
+            return f"Nothing was shown: in no run was there any {' or '.join(self.unreached)} ({tried})."
+        return f"No violation: {tried}."
+
+
+def explore(
+    kind: type[Node],
+    *,
+    nodes: Sequence[int] | int = (3, 5),
+    clients: Mapping[str, type[Node]] | None = None,
+    properties: Sequence[Callable[[], Property]] = (),
+    sometimes: Sequence[str] = (),
+    states: int = 2_000,
+    schedules: int = 1_000,
+    seed: int = 0,
+    cores: int | None = None,
+) -> Exploration:
+    """Look for a run that breaks a node class.
+
+    First every order of events of a small cluster, nearest first; then random runs with faults, each seed with another
+    mixture. What is found is shrunk.
+
+    Args:
+        kind: the node class.
+        nodes: the sizes to try; the smallest one is searched exhaustively.
+        clients: classes of clients by name; they take part in the random runs.
+        properties: what must hold.
+        sometimes: notes (`Context.note`) of which each must appear in some run.
+        states: how many states the exhaustive search visits at most; 0 leaves it out.
+        schedules: how many random runs there are at most; 0 leaves them out.
+        seed: the first seed.
+        cores: how many processes at a time; all cores when not given.
+
+    Raises:
+        LearnerError: the node class breaks the contract: nodes share state, or a run does not repeat.
+    """
+    sizes = (nodes,) if isinstance(nodes, int) else tuple(nodes)
+    scenario = Scenario(kind, sizes, clients or {}, tuple(properties), tuple(sometimes))
+    before = suspicion.shared_values(scenario.kinds)
+    try:
+        return _explore(scenario, states, schedules, seed, cores or _cores())
+    finally:
+        suspicion.refuse_shared(before, suspicion.shared_values(scenario.kinds))
+
+
+def _explore(scenario: Scenario, states: int, schedules: int, seed: int, cores: int) -> Exploration:
+    small = min(scenario.nodes)
+    every = exhaustive.climb(scenario, small, seed, states) if states else exhaustive.Searched()
+    reached = {name: every.reached[name] for name in scenario.sometimes}
+    done = Exploration(every.states, every.complete, 0, every.events, reached, None)
+    if every.violated is not None:
+        done.finding = _of_steps(scenario, seed, small, every)
+        return done
+    failed = []
+    for part in _parts(scenario, seed, schedules, cores):
+        done.schedules += part.runs
+        done.events += part.events
+        for name, times in part.reached.items():
+            reached[name] += times
+        if part.failed is not None:
+            failed.append(part.failed)
+            break
+    if failed:
+        done.finding = _of_seed(scenario, failed[0])
+    return done
+
+
+# ------------------------------------------------------------------------------------------------ many processes
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_scenario: Scenario | None = None  # what forked workers are born with
+
+
+def _parts(scenario: Scenario, seed: int, schedules: int, cores: int) -> Iterator[swarm.Tried]:
+    """The results of all chunks of seeds in the order of the seeds, so that the first failure is always the same."""
+    global _scenario
+    chunks = [range(first, min(first + CHUNK, seed + schedules)) for first in range(seed, seed + schedules, CHUNK)]
+    if cores == 1 or len(chunks) < 2 or "fork" not in multiprocessing.get_all_start_methods():
+        yield from (_try(scenario, chunk) for chunk in chunks)
+        return
+    _scenario = scenario
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # a worker runs nothing that needs another thread
+            pool = multiprocessing.get_context("fork").Pool(cores)
+        with pool:
+            yield from pool.imap(_try_here, chunks)
+    finally:
+        _scenario = None
+
+
+def _try_here(seeds: range) -> swarm.Tried | LearnerError:
+    return _try(_scenario, seeds)
+
+
+def _try(scenario: Scenario, seeds: range) -> swarm.Tried:
+    world = scenario.world(seeds[0], min(scenario.nodes), swarm.Faults())
+    with guard.watching(world.hosts.values()):
+        before = suspicion.shared_values(scenario.kinds)
+        tried = swarm.search(scenario, seeds)
+        suspicion.refuse_shared(before, suspicion.shared_values(scenario.kinds))
+        for seed in (seed for seed in seeds if seed % TWICE == 0 or seed == tried.failed):
+            suspicion.refuse_unequal(seed, swarm.run(scenario, seed)[0].trace, swarm.run(scenario, seed)[0].trace)
+    return tried
+
+
+# ------------------------------------------------------------------------------------------------ what is shown
+
+
+def _of_steps(scenario: Scenario, seed: int, nodes: int, every: exhaustive.Searched) -> Finding:
+    steps, violated = every.steps or [], every.violated
+    world = scenario.steps(seed, nodes, clients=False)
+    with guard.watching(world.hosts.values()):
+        found = shrink.shrink_steps(scenario, seed, nodes, steps, violated, clients=False)
+        for step in steps:
+            world.do(step)
+    trace, short = (found.trace, found.steps) if found else (world.trace, steps)
+    return Finding(violated.name, violated.sentence, seed, nodes, trace, short, len(steps), scenario, clients=False)
+
+
+def _of_seed(scenario: Scenario, seed: int) -> Finding:
+    """Shrink the first failed seed, and the next ones that fail alike if the result is long."""
+    best: Finding | None = None
+    world, plan = swarm.run(scenario, seed)
+    wanted, tries = world.violation.name, 0
+    budget = shrink.MOST_EVENTS
+    while True:
+        with guard.watching(world.hosts.values()):
+            found = shrink.shrink(scenario, world, plan.nodes, budget) if budget > 0 else None
+        best = _shorter(best, _finding(scenario, seed, plan.nodes, world, found))
+        budget -= found.spent if found else 0
+        tries += 1
+        world.discard()
+        if tries >= SEVERAL or (best.steps and len(best.steps) <= 25) or budget < shrink.MOST_EVENTS // 4:
+            return best
+        for _ in range(5 * CHUNK):
+            seed += 1
+            world, plan = swarm.run(scenario, seed)
+            if world.violation is not None and world.violation.name == wanted:
+                break
+            world.discard()
+        else:
+            return best
+
+
+def _finding(scenario, seed, nodes, world, found) -> Finding:
+    violated = found.violated if found else world.violation
+    trace, steps = (found.trace, found.steps) if found else (world.trace, [])
+    return Finding(violated.name, violated.sentence, seed, nodes, trace, steps, world.events, scenario)
+
+
+def _shorter(one: Finding | None, other: Finding) -> Finding:
+    if one is None or (other.steps and (not one.steps or len(other.steps) < len(one.steps))):
+        return other
+    return one

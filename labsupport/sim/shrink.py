@@ -1,0 +1,124 @@
+"""From a failed run to the shortest one that fails in the same way: delta debugging on its steps.
+
+The steps of the failed run are repeated without time, some are left out, and what still fails is kept. A step that has
+become impossible is passed over. A candidate counts only if the same property is violated, or else the shrinker would
+slide to another mistake.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from labsupport.sim.properties import Violated
+from labsupport.sim.scenario import Scenario
+from labsupport.sim.steps import Step, steps_of
+from labsupport.sim.world import World
+from labsupport.trace import Trace
+
+MOST_EVENTS = 200_000  # what a shrinking may spend: one to two seconds
+
+
+@dataclasses.dataclass
+class Shrunk:
+    """A short run that fails."""
+
+    steps: list[Step]
+    violated: Violated
+    trace: Trace
+    spent: int = 0
+
+
+class _Shrinker:
+    def __init__(self, scenario: Scenario, seed: int, nodes: int, name: str, budget: int, clients: bool) -> None:
+        self.scenario, self.seed, self.nodes, self.name = scenario, seed, nodes, name
+        self.left, self.clients = budget, clients
+
+    def tried(self, steps: Sequence[Step]) -> Shrunk | None:
+        """The steps that could be taken up to the violation; None if there is none, or another one."""
+        world = self.scenario.steps(self.seed, self.nodes, self.clients)
+        taken = []
+        for step in steps:
+            if world.violation is not None:
+                break
+            if world.do(step):
+                taken.append(step)
+        for one in world.properties:
+            if world.violation is None and (complaint := one.at_end(world)):
+                world._end(Violated(one.name, complaint))
+        self.left -= world.events + 5  # making a world costs as much as a few events
+        found = world.violation
+        trace = world.trace if found is not None and found.name == self.name else None
+        world.discard()
+        return None if trace is None else Shrunk(taken, found, trace)
+
+    def shrink(self, best: Shrunk) -> Shrunk:
+        best = self._without_groups(best, lambda step: step.node)
+        best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step)))
+        size = max(1, len(best.steps) // 2)
+        while self.left > 0:
+            before = len(best.steps)
+            best = self._without_runs(best, size)
+            if size > 1:
+                size = min(size // 2, max(1, len(best.steps) // 2))
+            elif len(best.steps) == before:
+                break
+        return best
+
+    def _without_groups(self, best: Shrunk, group: Callable[[Step], Any]) -> Shrunk:
+        """Leave out everything that is of one kind, one kind after the other."""
+        for kind in sorted({group(step) for step in best.steps}, key=repr):
+            if self.left > 0:
+                found = self.tried([step for step in best.steps if group(step) != kind])
+                best = found or best
+        return best
+
+    def _without_runs(self, best: Shrunk, size: int) -> Shrunk:
+        """Leave out runs of so many steps, from the end to the beginning."""
+        start = len(best.steps) - size
+        while start > -size and self.left > 0:
+            steps = best.steps
+            found = self.tried(steps[: max(start, 0)] + steps[start + size :])
+            if found is not None and len(found.steps) < len(steps):
+                best = found
+            start = min(start, len(best.steps)) - size
+        return best
+
+
+def _what(step: Step) -> str:
+    return step.detail[1] if step.kind in ("deliver", "timeout") else ""
+
+
+def shrink(scenario: Scenario, world: World, nodes: int, budget: int = MOST_EVENTS) -> Shrunk | None:
+    """Shrink a failed run.
+
+    Args:
+        scenario: what was run.
+        world: the world that has failed.
+        nodes: its size.
+        budget: how many events may be spent.
+
+    Returns:
+        A short run with the same violation; None if the failure depends on times and does not come without them.
+    """
+    return shrink_steps(scenario, world.seed, nodes, steps_of(world._records), world.violation, budget)
+
+
+def shrink_steps(
+    scenario: Scenario,
+    seed: int,
+    nodes: int,
+    steps: Sequence[Step],
+    violated: Violated,
+    budget: int = MOST_EVENTS,
+    clients: bool = True,
+) -> Shrunk | None:
+    """Shrink a failed run that is given by its steps; see `shrink`."""
+    work = _Shrinker(scenario, seed, nodes, violated.name, budget, clients)
+    first = work.tried(steps)
+    if first is None:
+        return None
+    best = work.shrink(first)
+    best.spent = budget - work.left
+    return best

@@ -1,0 +1,204 @@
+"""A world without time, led step by step: the same nodes, but whoever drives it chooses what happens next.
+
+The exhaustive search tries every choice; the shrinker repeats the choices of a failed run, leaving some out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from labsupport import node as contract
+from labsupport.node import Node
+from labsupport.sim.core import SECOND, Core, CrashNow, Host, Wait
+from labsupport.sim.failures import exception_violation
+from labsupport.sim.properties import Property, Violated
+
+STEP_US = 1_000  # how much time a step seems to take, when nobody says
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One choice, in terms that still mean something when other choices have been left out.
+
+    Args:
+        kind: "deliver", "timer", "timeout", "wake", "crash" or "restart".
+        node: where.
+        detail: deliver: (sender, wire type, packed fields); timer: its name; timeout: (dest, wire type);
+            crash: whether the disk is lost.
+        at_us: the time at which it happened.
+        save: let the node crash at one of the saves in this step: (which one, "before" or "after").
+        again: deliver a message that has been delivered before.
+    """
+
+    kind: str
+    node: str
+    detail: Any = None
+    at_us: int | None = None
+    save: tuple[int, str] | None = None
+    again: bool = False
+
+
+class Steps(Core):
+    """A cluster whose every event is chosen; arguments as for `labsupport.sim.world.World`."""
+
+    def __init__(
+        self,
+        kind: type[Node] | Mapping[str, type[Node]],
+        nodes: int,
+        clients: Mapping[str, type[Node]],
+        seed: int,
+        properties: Iterable[Callable[[], Property]],
+    ) -> None:
+        super().__init__(kind, nodes, clients, seed, properties)
+        self.pending: dict[int, tuple] = {}  # under way, by number, oldest first
+        self.delivered: dict[int, tuple] = {}
+        self._saves_left, self._save_side = 0, ""
+        for host in self.hosts.values():
+            self._guarded(host, lambda host=host: self._start(host))
+
+    # -------------------------------------------------------------------------------------------- leading it
+
+    def do(self, step: Step) -> bool:
+        """Carry out a step; False if it is not possible now. A violation ends up in `violation`."""
+        host = self.hosts.get(step.node)
+        act = self._prepared(host, step) if host is not None else None
+        if act is None:
+            return False
+        self.now_us = max(self.now_us, step.at_us) if step.at_us is not None else self.now_us + STEP_US
+        if step.save:
+            self._saves_left, self._save_side = step.save
+        self.events += 1
+        self._guarded(host, act)
+        self._saves_left = 0
+        return True
+
+    def _prepared(self, host: Host, step: Step) -> Callable[[], Any] | None:
+        if step.kind == "restart":
+            return None if host.up else lambda: self._start(host, "restart")
+        if not host.up:
+            return None
+        if step.kind == "deliver":
+            envelope = self._fitting(host, step)
+            return None if envelope is None else lambda: self._hand_over(host, envelope)
+        if step.kind == "timer":
+            return (lambda: self._ring(host, step.detail)) if step.detail in host.timers else None
+        if step.kind in ("timeout", "wake"):
+            wait = self._waiting(host, *(step.detail or ("", "")))
+            return None if wait is None else lambda: self._give_up(host, wait)
+        return lambda: self._crash(host, bool(step.detail))
+
+    def _guarded(self, host: Host, act: Callable[[], Any]) -> None:
+        self._acting = host
+        try:
+            act()
+            for one in self._watching:
+                complaint = one.after(self, host.name, host.node)
+                if complaint:
+                    raise Violated(one.name, complaint)
+        except CrashNow:
+            pass
+        except Violated as violated:
+            self._end(violated)
+        except Exception as error:
+            self._end(exception_violation(self, error))
+
+    def _end(self, violated: Violated) -> None:
+        self.violation = violated
+        where = self._acting.name if self._acting is not None else ""
+        self._log((self.now_us, "error" if violated.error else "violation", where, violated.sentence))
+
+    def _hand_over(self, host: Host, envelope: tuple) -> None:
+        if self.pending.pop(envelope[0], None) is not None:
+            self.delivered[envelope[0]] = envelope
+        self._deliver(host, envelope)
+
+    def _ring(self, host: Host, name: str) -> None:
+        del host.timers[name]
+        self._fire(host, name)
+
+    def _give_up(self, host: Host, wait: Wait) -> None:
+        del host.waits[wait.token]
+        self._expire(host, wait)
+
+    # -------------------------------------------------------------------------------------------- finding what is meant
+
+    def _fitting(self, host: Host, step: Step) -> tuple | None:
+        """The message that a step means: the same content if there is one, else the newest of its kind on that way."""
+        source, wire_type, parts = step.detail
+        newest = None
+        for envelope in reversed((self.delivered if step.again else self.pending).values()):
+            if envelope[2] == host.name and envelope[1] == source and envelope[3].wire_type == wire_type:
+                if envelope[4] == parts and (envelope[6] is None or envelope[6] in host.waits):
+                    return envelope
+                newest = newest or envelope
+        return newest
+
+    @staticmethod
+    def _waiting(host: Host, dest: str, what: str) -> Wait | None:
+        for wait in host.waits.values():
+            if wait.dest == dest and (wait.what == what or not dest):
+                return wait
+        return None
+
+    # -------------------------------------------------------------------------------------------- what a world decides
+
+    def _make_link(self, host: Host, dest: Host) -> Host:
+        return dest
+
+    def _transmit(self, link: Host, envelope: tuple) -> None:
+        self.pending[envelope[0]] = envelope
+
+    def _arm(self, host: Host, name: str, seconds: float) -> None:
+        _check_span(host, "set_timer", seconds)
+        host.timers[name] = self.now_us + int(seconds * SECOND)
+
+    def _after(self, host: Host, seconds: float, wait: Wait, call: str) -> None:
+        _check_span(host, call, seconds)
+
+    def _before_save(self, host: Host) -> None:
+        self._maybe_crash(host, "before")
+
+    def _after_save(self, host: Host) -> None:
+        self._maybe_crash(host, "after")
+        if self._saves_left:
+            self._saves_left -= 1
+
+    def _maybe_crash(self, host: Host, side: str) -> None:
+        if self._saves_left == 1 and self._save_side == side:
+            self._saves_left = 0
+            self._crash(host, at_save=side)
+            raise CrashNow
+
+
+def _check_span(host: Host, call: str, seconds: Any) -> None:
+    try:
+        if 0 <= seconds < float("inf"):
+            return
+    except TypeError:
+        pass
+    raise contract.bad_duration(host.name, call, seconds)
+
+
+def steps_of(records: Iterable[tuple]) -> list[Step]:
+    """The choices that a world's records show, to be repeated by a `Steps`."""
+    found: list[Step] = []
+    delivered: set[int] = set()
+    saves = 0
+    for at, kind, node, detail in records:
+        if kind == "save":
+            saves += 1
+        elif kind == "crash" and detail and "save" in detail and found and found[-1].node == node:
+            side = "before" if "before" in detail else "after"
+            found[-1] = dataclasses.replace(found[-1], save=(saves + (side == "before"), side))
+        elif kind == "deliver":
+            content = (detail[1], detail[3].wire_type, detail[4])
+            found.append(Step(kind, node, content, at, again=detail[0] in delivered))
+            delivered.add(detail[0])
+        elif kind in ("timer", "timeout", "wake", "restart", "crash"):
+            told = bool(detail and "disk" in detail) if kind == "crash" else detail
+            found.append(Step(kind, node, told, at))
+        if kind in ("deliver", "timer", "timeout", "wake", "restart", "crash"):
+            saves = 0
+    return found
