@@ -11,6 +11,7 @@ import importlib
 _HOME = {
     "Nats": "nats",
     "Redis": "redis",
+    "RedisCluster": "redis_cluster",
     "RabbitMQ": "rabbitmq",
     "Etcd": "etcd",
     "Service": "base",

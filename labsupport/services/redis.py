@@ -1,4 +1,4 @@
-"""Redis: one server, or a primary with replicas that sentinels watch and replace."""
+"""Redis: one server, or a primary with replicas that sentinels watch and replace (see `redis_cluster` for slots)."""
 
 from __future__ import annotations
 
@@ -78,6 +78,13 @@ class Redis(Service):
         return nodes
 
     def _server(self, index: int, port: int, primary: int | None) -> Node:
+        lines = self._settings(port)
+        if primary is not None:
+            lines.append(f"replicaof 127.0.0.1 {primary}")
+        return self._node(f"redis-{index}", port, lines)
+
+    def _settings(self, port: int) -> list[str]:
+        """The configuration of a server that keeps data."""
         lines = [
             f"port {port}",
             'save ""',
@@ -92,9 +99,7 @@ class Redis(Service):
         if self.title == "Valkey":
             # It would download to disk, and look only once a second whether that is done.
             lines.append("repl-diskless-load on-empty-db")
-        if primary is not None:
-            lines.append(f"replicaof 127.0.0.1 {primary}")
-        return self._node(f"redis-{index}", port, lines)
+        return lines
 
     def _sentinel(self, index: int, servers: list[int], sentinels: list[int], identities: list[str]) -> Node:
         name = self.primary_name
