@@ -187,8 +187,10 @@ def _watch_the_loop(tell: Any, loop: asyncio.AbstractEventLoop, thread: int) -> 
         except RuntimeError:
             return  # it closed in this moment
         if not turned.wait(STUCK_S):
-            tell("stuck", frames=theirs(traceback.extract_stack(sys._current_frames()[thread])))
-            return
+            frames = theirs(traceback.extract_stack(sys._current_frames()[thread]))
+            if frames:  # else it is the machine that stands still
+                tell("stuck", frames=frames)
+                return
         time.sleep(0.2)
 
 

@@ -86,7 +86,6 @@ class SubscriberJudge:
 
     def __init__(self, stage: Stage, run: Run, prefix: str) -> None:
         self.stage, self.run, self.prefix = stage, run, prefix
-        self.log: list[str] = []
         self.number = run.random.randrange(100, 900)
 
     async def readiness(self, actor: Actor) -> None:
