@@ -18,6 +18,7 @@ import nats
 from labsupport.exercises.answer import Answer, Child, ChildEnded
 from labsupport.exercises.catalogue import Exercise, Lesson
 from labsupport.exercises.checking import Run
+from labsupport.exercises.pubsub.stage import round_trip
 from labsupport.services import Nats
 
 SUBJECT = "echo"
@@ -37,7 +38,7 @@ async def echo_node(given: Any, tell: Callable[..., None], url: str) -> None:
     over = asyncio.Event()
     nc = await nats.connect(url)
     await nc.subscribe(SUBJECT, cb=handle)
-    await nc.flush()
+    await round_trip(nc)
     tell("listening")
     await over.wait()
 
@@ -68,6 +69,7 @@ class Conversation:
     async def hold(self) -> str:
         await self.observer.subscribe("client.>", cb=self._hear)
         await self.observer.subscribe(SUBJECT, cb=self._hear)
+        await round_trip(self.observer)
         payloads = _payloads(self.run)
         for payload in payloads:
             await self._ask(payload)
