@@ -37,7 +37,7 @@ class Ended:
         return f"{self.code.name} ({_one_line(self.details)})" if self.details else self.code.name
 
 
-def finish(call: Callable[..., Any], argument: Any, timeout_s: float | None = PATIENCE_S, **more: Any) -> Ended:
+def finish(call: Callable[..., Any], argument: Any, timeout_s: float = PATIENCE_S, **more: Any) -> Ended:
     """Make a call of any kind and wait for its end; one request or an iterator of them is the `argument`."""
     replies: list[Any] = []
     try:

@@ -138,9 +138,20 @@ class BudgetCase:
         """One customer's call; how it ended, the item's name, and when the customer's time is over."""
         item = self.item(**plan)
         over = time.monotonic() + (timeout_s or PATIENCE_S)
-        ended = finish(self.call, idl().Order(item=item), timeout_s)
+        ended = finish(
+            self.call if timeout_s else self._without_deadline, idl().Order(item=item), timeout_s or PATIENCE_S
+        )
         self.events = list(self._until_left())
         return ended, item, over
+
+    def _without_deadline(self, order: Any, timeout: float) -> Any:
+        """Call with no deadline on the wire, and yet not wait for ever."""
+        call = self.call.future(order)
+        try:
+            return call.result(timeout)
+        except grpc.FutureTimeoutError:
+            call.cancel()
+            raise TimeoutError(f"waited {timeout:g} s for Buy, called without a deadline") from None
 
     def item(self, **plan: Any) -> str:
         name = f"item-{self.run.random.randrange(10**6)}"
