@@ -90,7 +90,7 @@ class _Search:
                 place = (state_after, mask_after & ~bit)
                 if following.get(place, -2) < since_after:
                     following[place] = since_after
-        self.steps += len(following)
+        self.steps += len(self.alive) + len(following)
         for group in (self.writes, self.swaps, self.looks):
             group.pop(bit, None)
         if following:
@@ -100,7 +100,7 @@ class _Search:
     def _forward(self, target: Pending, state, mask: int, since: int, moment: int) -> Iterator[tuple]:
         """The ways to let the target take effect now, last of all."""
         stack = [(state, mask, since, False)]
-        while stack:
+        while stack and self.steps <= self.budget:
             state, mask, since, written = stack.pop()
             for swap in self._usable(self.swaps, mask, state, moment):
                 self.steps += 1
@@ -127,7 +127,7 @@ class _Search:
         stack = []
         for write in self._candidates(target, mask, since):
             stack.append((write.makes, self._saw(write.makes, mask | write.bit, since)))
-        while stack:
+        while stack and self.steps <= self.budget:
             self.steps += 1
             value, mask = stack.pop()
             if mask & target.bit:
@@ -178,6 +178,7 @@ class _Search:
             group.sort(key=lambda used_since: (used_since[0].bit_count(), -used_since[1]))
             best: list[tuple[int, int]] = []
             for used, since in group:
+                self.steps += 1 + len(best) // 4
                 if not any(less & ~used == 0 and later >= since for less, later in best):
                     best.append((used, since))
                     kept[state, mask | used] = since
@@ -229,13 +230,14 @@ def decide(entries: Sequence[Entry], initial: Hashable, *, budget: int) -> Decis
             search.look(new)
             new = []
         before = search.alive
-        if not search.answer(pending, answered):
+        possible = search.answer(pending, answered)
+        if search.steps > budget:
+            return Decision(None, steps=search.steps)
+        if not possible:
             search.alive = before
             return _stuck(entries, entry, search)
         heappush(free, pending.bit.bit_length() - 1)
         answered += 1
-        if search.steps > search.budget:
-            return Decision(None, steps=search.steps)
     return Decision(True, steps=search.steps)
 
 

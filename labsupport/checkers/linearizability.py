@@ -15,11 +15,15 @@ from labsupport.checkers import chains, configurations, counters, depth_first, l
 from labsupport.checkers.finding import Anomaly, Finding, conclude
 from labsupport.checkers.minimal import shrink, until
 from labsupport.checkers.models import Counter, Log, Model, Queue, Register, Set
-from labsupport.checkers.register import Decision, Entry, entries
+from labsupport.checkers.register import NEVER, Decision, Entry, entries
 from labsupport.checkers.values import canonical
 from labsupport.history import History, Operation
 
-BUDGET = 2_000_000  # steps of search: well under a minute; counted in steps, so that no verdict depends on the machine
+BUDGET = 8_000_000  # steps of search, about ten seconds; counted in steps, so that no verdict depends on the machine
+STATE = 8  # steps that a remembered state of the depth-first search counts as: it costs memory too
+# With so many unanswered changes the search over configurations can become slow, while depth first is often lucky with
+# a good history (it rarely exhausts a bad one). So the latter is tried after so many steps, for so many states.
+MANY_CRASHED, PATIENCE, LUCKY = 8, 400_000, 150_000
 FIRST_ROUND, ROUND_GROWTH = 20_000, 8  # every part gets a little before any part gets much
 SHOWN = 5  # parts whose violation is explained; the others are counted
 EXPLAINING = 300_000  # steps, in all, to make certificates smaller
@@ -64,7 +68,7 @@ def linearizable(
     model = Register() if model is None else model
     parts = _split(history, model)
     decide = _decider(model)
-    open_parts, spent, limit = parts, 0, FIRST_ROUND
+    open_parts, spent, limit = parts, 0, FIRST_ROUND if len(parts) > 1 else budget
     while open_parts and spent < budget and not any(part.decision and part.decision.ok is False for part in parts):
         for part in open_parts:
             part.decision, part.algorithm = decide(part.operations, max(1, min(limit, budget - spent)), witness)
@@ -112,7 +116,21 @@ def _decider(model: Model) -> Callable[[Sequence[Operation], int, bool], tuple[D
                 decision = decide(made, initial, witness=witness)
                 if decision.ok is not None:
                     return decision, name
-            return configurations.decide(made, initial, budget=budget), "configurations"
+            spent = 0
+            if sum(entry.ret == NEVER for entry in made) >= MANY_CRASHED:
+                decision = configurations.decide(made, initial, budget=min(budget, PATIENCE))
+                spent = decision.steps
+                if decision.ok is None and spent < budget:
+                    found = depth_first.search(operations, model, budget=min(LUCKY, (budget - spent) // STATE))
+                    spent += found.steps * STATE
+                    if found.ok:
+                        decision = Decision(True, witness=found.order)
+                if decision.ok is not None or spent >= budget:
+                    decision.steps = spent
+                    return decision, "configurations"
+            decision = configurations.decide(made, initial, budget=budget - spent)
+            decision.steps += spent
+            return decision, "configurations"
 
         return of_register
 
@@ -133,9 +151,10 @@ def _decider(model: Model) -> Callable[[Sequence[Operation], int, bool], tuple[D
 
 
 def _by_search(operations: Sequence[Operation], model: Model, budget: int) -> tuple[Decision, str]:
-    found = depth_first.search(operations, model, budget=budget)
+    found = depth_first.search(operations, model, budget=max(1, budget // STATE))
+    steps = found.steps * STATE
     if found.ok is not False:
-        return Decision(found.ok, witness=found.order if found.ok else (), steps=found.steps), "depth first"
+        return Decision(found.ok, witness=found.order if found.ok else (), steps=steps), "depth first"
     blamed = found.blamed
     reason = "The longest order that works: " + (", ".join(op.text for op in found.order[-6:]) or "none") + "."
     decision = Decision(
@@ -144,7 +163,7 @@ def _by_search(operations: Sequence[Operation], model: Model, budget: int) -> tu
         f"no order of the operations lets {blamed.text} return at {blamed.returned}.",
         (reason,),
         tuple(until(operations, blamed.returned, lambda op: op.kind in model.looks)),
-        steps=found.steps,
+        steps=steps,
     )
     return decision, "depth first"
 
