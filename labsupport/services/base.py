@@ -17,7 +17,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,9 +112,15 @@ class Service:
         """The command line that starts a node again."""
         return node._argv
 
-    def _rejoin(self, node: Node, timeout_s: float) -> None:
+    def _come_back(self, node: Node, timeout_s: float) -> None:
         """Return when a node that was started again answers."""
-        self._until(self._probe_of(node), f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
+        try:
+            self._rejoin(node, timeout_s)
+        except StartAgain:
+            raise self._port_error(node.port) from None
+
+    def _rejoin(self, node: Node, timeout_s: float) -> None:
+        self._until(self._probe_of(node), f"{node.name} to answer again", timeout_s=timeout_s, watch=[node])
 
     def _url_of(self, host: str, port: int) -> str:
         raise NotImplementedError
@@ -155,7 +161,7 @@ class Service:
 
     def _start_ours(self) -> None:
         if self._wanted_port is not None and not ports.is_free(self._wanted_port):
-            raise self._port_error()
+            raise self._port_error(self._wanted_port)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with disk_errors_explained(f"starting {self.title}", self._directory or "the temporary directory"):
@@ -167,7 +173,7 @@ class Service:
             except StartAgain as reason:
                 self._clean_up()
                 if self._wanted_port is not None and not ports.is_free(self._wanted_port):
-                    raise self._port_error() from None
+                    raise self._port_error(self._wanted_port) from None
                 if attempt == ATTEMPTS:
                     raise ServiceError(
                         f"{self.title} did not start: {reason}, {ATTEMPTS} times in a row.",
@@ -189,10 +195,10 @@ class Service:
     def _room_mb(self) -> int:
         return self.room_mb * self.size
 
-    def _port_error(self) -> ServiceError:
-        who = ports.holder(self._wanted_port)
+    def _port_error(self, port: int) -> ServiceError:
+        who = ports.holder(port)
         return ServiceError(
-            f"Port {self._wanted_port} is taken" + (f" by {who}." if who else "."),
+            f"Port {port} is taken" + (f" by {who}." if who else "."),
             cause=f"something else listens there already, perhaps an earlier {self.title}",
             do="stop it, or leave out port= so that a free one is chosen",
         )
@@ -302,7 +308,7 @@ class Service:
             return found
 
         try:
-            return self._until(look, "a leader", timeout_s=timeout_s, watch=False)
+            return self._until(look, "a leader", timeout_s=timeout_s, watch=())
         except Overdue as error:
             states = ", ".join(f"{node.name} {node.state}" for node in self._nodes)
             raise ServiceError(
@@ -327,21 +333,31 @@ class Service:
     # ---- waiting
 
     def _until(
-        self, condition: Callable[[], Value], what: str, *, timeout_s: float | None = None, watch: bool = True
+        self,
+        condition: Callable[[], Value],
+        what: str,
+        *,
+        timeout_s: float | None = None,
+        watch: Sequence[Node] | None = None,
     ) -> Value:
-        """Call `condition` until it does not raise; meanwhile see that none of our processes has died."""
+        """Call `condition` until it does not raise.
+
+        Args:
+            condition: raises while it is not fulfilled.
+            what: what is waited for, for the error.
+            timeout_s: how long.
+            watch: the nodes whose death ends the waiting; None for all of them.
+        """
         timeout_s = self.ready_timeout_s if timeout_s is None else timeout_s
         began = time.monotonic()
         while True:
             try:
                 value = condition()
-                if watch:
-                    self._check_deaths()  # or a stranger answered on the port of a node that could not bind it
+                self._check_deaths(watch)  # or a stranger answered on the port of a node that could not bind it
                 return value
             except (OSError, EOFError, ValueError, KeyError, NotYet) as error:
                 last = error
-            if watch:
-                self._check_deaths()
+            self._check_deaths(watch)
             if self._phase == "stopped":
                 self._must_run()
             waited_s = time.monotonic() - began
@@ -353,8 +369,8 @@ class Service:
                 )
             time.sleep(max(self.poll_s, min(0.03 * waited_s, 0.02)))  # so a pause adds next to nothing to the wait
 
-    def _check_deaths(self) -> None:
-        for node in [*self._nodes, *self._others]:
+    def _check_deaths(self, nodes: Sequence[Node] | None) -> None:
+        for node in [*self._nodes, *self._others] if nodes is None else nodes:
             if node._died():
                 raise self._explain_death(node)
 

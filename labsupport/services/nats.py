@@ -106,7 +106,7 @@ class Nats(Service):
     def _rejoin(self, node: Node, timeout_s: float) -> None:
         super()._rejoin(node, timeout_s)
         if self.size > 1 and self._most_run():  # its copies of the streams have caught up
-            self._until(functools.partial(self._has_caught_up, node), "its streams", timeout_s=timeout_s, watch=False)
+            self._until(functools.partial(self._has_caught_up, node), "its streams", timeout_s=timeout_s, watch=[node])
 
     def _has_caught_up(self, node: Node) -> None:
         if not self.monitor("/jsz", node).get("meta_cluster", {}).get("leader"):

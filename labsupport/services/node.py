@@ -143,7 +143,7 @@ class Node:
             self._signal_kill()
             self._wait()
             self._launch(self.service._argv_again(self))
-            self.service._rejoin(self, timeout_s)
+            self.service._come_back(self, timeout_s)
 
     def what_happened(self) -> tuple[str, str]:
         """Why it does not answer, as a phrase, and the name of the method that mends it."""

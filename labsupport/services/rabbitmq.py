@@ -8,12 +8,12 @@ import os
 import re
 import secrets
 import time
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from labsupport.errors import ServiceError, SetupError
 from labsupport.services import erlang, ports, sources
+from labsupport.services import rabbitmq_settings as settings
 from labsupport.services.base import Service, StartAgain
 from labsupport.services.node import Foreign, Node
 from labsupport.services.wire import NotYet, amqp, connect
@@ -127,15 +127,16 @@ class RabbitMQ(Service):
         (directory / "enabled_plugins").write_text("[].\n")
         # Names are resolved from these two lines: no helper processes, and the machine's own name does not matter.
         (directory / "inetrc").write_text('{lookup,[file]}.\n{host,{127,0,0,1},["localhost"]}.\n')
-        variables = _settings(directory, name, port, distribution) | _emulator(self._erlang, self._boot.plugins)
+        variables = settings.variables(directory, name, port, distribution)
+        variables |= settings.emulator(self._erlang, self._boot.plugins)
         variables |= {"RABBITMQ_DEFAULT_USER": self.user, "RABBITMQ_DEFAULT_PASS": self.password}
-        argv = [self._erlang.tool("erlexec"), *self._boot.arguments, *_machine_flags(directory, name)]
+        argv = [self._erlang.tool("erlexec"), *self._boot.arguments, *settings.machine_flags(directory, name)]
         if self._mapper is None:
             argv += ["-erl_epmd_port", distribution]  # every name is found at that one port, so nobody need be asked
         else:
             variables["ERL_EPMD_PORT"] = str(self._mapper.port)
             argv += ["-kernel", "inet_dist_listen_min", distribution, "inet_dist_listen_max", distribution]
-            argv += _cluster(self.size)
+            argv += settings.cluster(self.size)
         return Node(self, f"rabbit-{index}", port, [*argv, "-s", "rabbit", "boot"], directory, **variables)
 
     def _bring_up(self) -> None:
@@ -149,7 +150,7 @@ class RabbitMQ(Service):
 
     def _replicate(self) -> None:
         """Declare a quorum queue with a member on every node, publish to it here, get the message there, delete it."""
-        queue = f"lab.ready.{secrets.token_hex(4)}"
+        queue = "lab.ready"  # one name for all attempts, so that none leaves its queue behind
         kind = {"x-queue-type": "quorum", "x-quorum-initial-group-size": self.size}
         first, *others = self._nodes
         with amqp.Amqp(first.port, self.user, self.password, timeout_s=5.0) as client:
@@ -196,7 +197,7 @@ class RabbitMQ(Service):
                 waiting_since.clear()
             self._probe(node, 1.0)
 
-        self._until(answers_or_waits, f"{node.name} to answer again", timeout_s=timeout_s, watch=False)
+        self._until(answers_or_waits, f"{node.name} to answer again", timeout_s=timeout_s, watch=[node])
 
     # ---- asking
 
@@ -225,8 +226,8 @@ class RabbitMQ(Service):
             if node.state == "running":
                 try:
                     answer = self._ask(node, QUORUM_QUEUES)
-                except ServiceError:
-                    continue  # it is still starting
+                except ServiceError as error:
+                    raise NotYet(f"{node.name} does not say which queues it has: {error.cause}") from None
                 for name, state in re.findall(r'{"([0-9a-f]*)", *(\w+)}', answer):
                     leaders = states.setdefault(bytes.fromhex(name).decode(), [])
                     if state == "leader":
@@ -262,7 +263,7 @@ class RabbitMQ(Service):
         self._running()
         name = "<<" + ",".join(map(str, queue.encode())) + ">>"
         expression = QUEUE_DEPTH.replace("NAME", name)
-        answer = self._until(lambda: self._ask_any(expression), f"queue {queue!r}", timeout_s=timeout_s, watch=False)
+        answer = self._until(lambda: self._ask_any(expression), f"queue {queue!r}", timeout_s=timeout_s, watch=())
         if answer == "none":
             raise ServiceError(f"There is no queue {queue!r}.", do="declare it first, or check its name")
         ready, unacked = re.fullmatch(r"{(\d+), *(\d+)}", answer).groups()
@@ -286,16 +287,6 @@ class RabbitMQ(Service):
         _round_trip(address.port or 5672, user, password, address.hostname, vhost)
 
 
-def _cluster(size: int) -> list[str]:
-    """All nodes start at once and look for each other, but only once.
-
-    Each further look would cost half a second under a lock of the whole cluster, and a random pause for the others.
-    """
-    names = ",".join(f"'rabbit-{index}@localhost'" for index in range(size))
-    formation = "[{discovery_retry_limit,1},{discovery_retry_interval,10}]"
-    return ["-rabbit", "cluster_nodes", f"{{[{names}],disc}}", "cluster_formation", formation]
-
-
 def _round_trip(port: int, user: str, password: str, host: str = "127.0.0.1", vhost: str = "/") -> None:
     """Publish with a confirm to a queue that ends with the connection, and get the message back."""
     queue = f"lab.ready.{secrets.token_hex(4)}"
@@ -305,86 +296,3 @@ def _round_trip(port: int, user: str, password: str, host: str = "127.0.0.1", vh
         client.publish(queue, b"ready")
         if client.get(queue) != b"ready":
             raise NotYet("the message did not come back")
-
-
-def _settings(directory: Path, name: str, port: int, distribution: str) -> dict[str, str]:
-    """RabbitMQ's own variables: everything below `directory`, and no configuration file that exists."""
-    files = {
-        "RABBITMQ_MNESIA_BASE": "mnesia",
-        "RABBITMQ_LOG_BASE": "logs",
-        "RABBITMQ_PID_FILE": "pid",
-        "RABBITMQ_ENABLED_PLUGINS_FILE": "enabled_plugins",
-        "RABBITMQ_CONFIG_FILE": "none.conf",
-        "RABBITMQ_CONFIG_FILES": "none.d",
-        "RABBITMQ_ADVANCED_CONFIG_FILE": "none.config",
-        "RABBITMQ_CONF_ENV_FILE": "none-env.conf",
-        "RABBITMQ_GENERATED_CONFIG_DIR": "generated",
-        "RABBITMQ_SCHEMA_DIR": "schema",
-        "ERL_CRASH_DUMP": "crash.dump",
-    }
-    return {
-        **{variable: str(directory / file) for variable, file in files.items()},
-        "RABBITMQ_NODENAME": name,
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": distribution,
-        "RABBITMQ_LOGS": "-",  # to standard output, so into our log
-        "ERL_EPMD_ADDRESS": "127.0.0.1",
-        "ERL_EPMD_PORT": "1",  # refuses at once; anything that accepts and is not epmd would hang the start
-        "ERL_CRASH_DUMP_SECONDS": "0",
-        # RabbitMQ looks every 60 s whether the port mapper is there, with a small node that would start a daemon.
-        "ERL_AFLAGS": "-start_epmd false",
-    }
-
-
-def _emulator(found: erlang.Erlang, plugins: str) -> dict[str, str]:
-    """What the start script would set."""
-    return {
-        "ROOTDIR": found.root,
-        "BINDIR": found.bin,
-        "EMU": "beam",
-        "PROGNAME": "erl",
-        "SYS_PREFIX": "",
-        "ERL_LIBS": plugins,
-        "RABBITMQ_PLUGINS_DIR": plugins,
-        "ERL_MAX_ETS_TABLES": "50000",
-        "ERL_MAX_PORTS": "4096",
-    }
-
-
-def _machine_flags(directory: Path, name: str) -> list[str]:
-    """Flags of the virtual machine and settings of its applications."""
-    flags = [
-        "-noinput",
-        "-noshell",
-        "+W",
-        "w",
-        "+P",
-        "65536",
-        "+t",
-        "1048576",
-        "+sbwt",
-        "none",
-        "+sbwtdcpu",
-        "none",
-        "+sbwtdio",
-        "none",
-        "+B",
-        "i",
-    ]
-    # The distribution is up before RabbitMQ looks for it: it then does not start a second machine to wake the port
-    # mapper.
-    flags += ["-sname", name, "-start_epmd", "false"]
-    settings = {
-        "kernel": {
-            "inet_dist_use_interface": "{127,0,0,1}",
-            "prevent_overlapping_partitions": "false",
-            "inetrc": f'"{directory}/inetrc"',
-        },
-        "os_mon": {"start_disksup": "false", "start_memsup": "false", "start_cpu_sup": "false"},
-        "syslog": {"logger": "[]", "syslog_error_logger": "false"},
-    }
-    for application, values in settings.items():
-        for key, value in values.items():
-            flags += [f"-{application}", key, value]
-    return flags

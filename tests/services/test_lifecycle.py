@@ -208,6 +208,26 @@ def test_what_makes_no_sense_is_the_learners_turn(arguments):
         Redis(**arguments)
 
 
+def test_a_port_that_was_taken_while_its_node_was_down_is_reported(server):
+    node = server.nodes[0]
+    node.kill()
+    with (
+        socket.create_server(("127.0.0.1", node.port)),
+        pytest.raises(ServiceError, match=f"Port {node.port} is taken"),
+    ):
+        node.restart()
+    node.restart()
+    assert node.state == "running"
+
+
+def test_a_restart_that_fails_shows_the_last_words_at_once(server):
+    node = server.nodes[0]
+    node.kill()
+    (node._directory / "redis-0.conf").write_text("nonsense 1\n")
+    with pytest.raises(ServiceError, match=r"ended while it was starting[\s\S]*nonsense"):
+        node.restart()
+
+
 # ---- starting
 
 
