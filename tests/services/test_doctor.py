@@ -41,7 +41,7 @@ def test_it_starts_every_system_and_leaves_none(capsys):
 
 def test_it_knows_which_lesson_needs_what():
     needs = {each.system: each.needs for each in doctor.report(start=False)}
-    assert needs == {"NATS": ("04",), "Redis": ("08", "12"), "RabbitMQ": ("06", "12"), "etcd": ("00", "08", "09")}
+    assert needs == {"NATS": ("00", "04"), "Redis": ("08", "12"), "RabbitMQ": ("06", "12"), "etcd": ("00", "08", "09")}
 
 
 def test_what_is_missing_is_named_with_the_line_that_installs_it(without_rabbitmq, capsys):

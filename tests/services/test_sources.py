@@ -121,6 +121,13 @@ def test_every_file_of_a_wheel_is_found_whatever_path_says():
     assert shown.stdout.count("wheel") + shown.stdout.count("PATH") == 3
 
 
+def test_every_lesson_that_starts_a_system_is_in_the_table():
+    for notebook in sorted((ROOT / "solutions").glob("*.ipynb")):
+        for system, kind in KINDS.items():
+            if re.search(rf"\b{kind.__name__}\(", notebook.read_text()):
+                assert notebook.name[:2] in sources.PINS[system].lessons, f"{notebook.name} starts {kind.__name__}"
+
+
 # ---- docker-compose.yml
 
 
