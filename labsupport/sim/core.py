@@ -41,6 +41,7 @@ class Host:
     """The place where one node runs: it stays when the node crashes, and so does its disk."""
 
     __slots__ = (
+        "armed",
         "backlog",
         "client",
         "ctx",
@@ -83,7 +84,8 @@ class Host:
         self.ctx: SimContext | None = None
         self.on_timer: Callable | None = None
         self.handlers: dict[type, Callable] = {}
-        self.timers: dict[str, int] = {}
+        self.timers: dict[str, int] = {}  # when each one is to go off
+        self.armed: dict[str, int] = {}  # when the timed world looks at each one next
         self.waits: dict[int, Wait] = {}
         self.tasks: dict[Coroutine, None] = {}
         self.backlog: list[tuple] = []
@@ -101,7 +103,10 @@ class SimContext(Context):
         self._world._send(self._host, dest, message)
 
     def reply(self, message, answer):
-        sender, msg_id = sender_of(message)
+        try:
+            sender, msg_id = message._sender, message._msg_id
+        except AttributeError:
+            sender, msg_id = sender_of(message)  # says what is wrong with it
         self._world._send(self._host, sender, answer, None, msg_id)
 
     @types.coroutine
@@ -295,13 +300,22 @@ class Core:
             except (Exception, CrashNow):
                 continue  # its node is gone; nobody is there to be told
 
+    def _end(self, violated: Violated) -> None:
+        """Something is wrong: the run ends here."""
+        self.violation = violated
+        for coro in self._spawned:
+            coro.close()
+        self._spawned.clear()
+        where = self._acting.name if self._acting is not None else ""
+        self._log((self.now_us, "error" if violated.error else "violation", where, violated.sentence))
+
     def discard(self) -> None:
         """Let go of all nodes, so that the memory of a finished world is free at once."""
         for host in self.hosts.values():
             self._silence(host)
             host.forget()
             host.links = {}
-        self._log = None
+        self._log, self._records, self._hearing, self._watching, self._leader = None, [], {}, [], None
 
     # -------------------------------------------------------------------------------------------- hearing
 
@@ -445,8 +459,10 @@ class Core:
         self._log((self.now_us, "note", host.name, (what, facts)))
         if what == "leader":
             self._leader = host
-        if what in self._hearing:
-            self._tell(host, what, facts)
+        for one in self._hearing.get(what, ()):
+            complaint = one.heard(self, host.name, what, facts)
+            if complaint:
+                raise Violated(one.name, complaint)
 
     def _called(self, host: Host, kind: str, key: Any, value: Any) -> int:
         self._operations += 1

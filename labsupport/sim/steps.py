@@ -104,11 +104,6 @@ class Steps(Core):
         except Exception as error:
             self._end(exception_violation(self, error))
 
-    def _end(self, violated: Violated) -> None:
-        self.violation = violated
-        where = self._acting.name if self._acting is not None else ""
-        self._log((self.now_us, "error" if violated.error else "violation", where, violated.sentence))
-
     def _hand_over(self, host: Host, envelope: tuple) -> None:
         if self.pending.pop(envelope[0], None) is not None:
             self.delivered[envelope[0]] = envelope

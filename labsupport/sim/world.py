@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
 from labsupport import node as contract
 from labsupport.faults import Faults, Link
-from labsupport.messages import Message, not_a_message
+from labsupport.messages import Error, Message, not_a_message
 from labsupport.node import Node
 from labsupport.sim import guard
 from labsupport.sim.core import SECOND, Core, CrashNow, Host, Wait
@@ -18,6 +19,7 @@ from labsupport.sim.nemesis import Nemesis
 from labsupport.sim.properties import Property, Violated
 
 _CALM_MS = 5.0  # the longest mean delay of a link in a calm network
+_LONG = 1e9  # seconds; only a slip of the pen is longer
 MOST_EVENTS = 1_000_000  # a run that is longer than this has most likely a storm of messages in it
 
 
@@ -71,6 +73,7 @@ class World(Core):
         super().__init__(kind, nodes, clients or {}, seed, properties)
         self.faults = faults or Faults()
         self._heap: list[tuple] = []
+        self._queues: dict[int, deque] = {}  # by time limit; see _call
         self._turn = 0  # breaks ties between events of one time, so that the heap never compares what they carry
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._save_risk = self.faults.crash_at_save
@@ -143,6 +146,12 @@ class World(Core):
             if complaint:
                 raise Violated(one.name, complaint)
 
+    def discard(self) -> None:
+        super().discard()
+        self._heap.clear()
+        self._queues.clear()
+        self.nemesis = None  # now nothing refers to itself, and the memory can be used again while it is still hot
+
     def finish(self) -> Violated | None:
         """Ask the properties for what they say at the end of a run."""
         for one in self.properties:
@@ -151,11 +160,6 @@ class World(Core):
                 if complaint:
                     self._end(Violated(one.name, complaint))
         return self.violation
-
-    def _end(self, violated: Violated) -> None:
-        self.violation = violated
-        where = self._acting.name if self._acting is not None else ""
-        self._log((self.now_us, "error" if violated.error else "violation", where, violated.sentence))
 
     # -------------------------------------------------------------------------------------------- events
 
@@ -196,10 +200,32 @@ class World(Core):
         host.token = token = host.token + 1
         self._send(host, dest, message, token)
         wait = host.waits[token] = Wait(host, token, dest, message.wire_type, timeout_s)
-        self._turn = turn = self._turn + 1
-        due = self.now_us + self._span(host, timeout_s, "rpc")
-        heappush(self._heap, (due, turn, self._wait_due, host, wait))
+        # Nearly all requests are answered, and those of one time limit are given up in the order in which they were
+        # made. So they stand in a queue, and the heap holds only the foremost of each queue.
+        usual = host.rate == 1.0 and timeout_s.__class__ is float and 0 <= timeout_s < _LONG
+        span = int(timeout_s * SECOND) if usual else self._span(host, timeout_s, "rpc")
+        queue = self._queues.get(span)
+        if queue is None:
+            queue = self._queues[span] = deque()
+        if not queue:
+            self._at(self.now_us + span, self._foremost_due, None, queue)
+        queue.append((self.now_us + span, wait))
         return wait
+
+    def _foremost_due(self, _: None, queue: deque) -> int:
+        _, wait = queue.popleft()
+        done = 0
+        try:
+            host = wait.host
+            if host.waits.get(wait.token) is wait:
+                self._acting = host
+                done = self._wait_due(host, wait)
+        finally:
+            while queue and queue[0][1].host.waits.get(queue[0][1].token) is not queue[0][1]:
+                queue.popleft()
+            if queue:
+                self._at(queue[0][0], self._foremost_due, None, queue)
+        return done
 
     def _arrive(self, host: Host, envelope: tuple) -> int:
         _, source, dest, kind, parts, msg_id, in_reply_to = envelope
@@ -209,7 +235,11 @@ class World(Core):
         if in_reply_to is not None:
             wait = host.waits.pop(in_reply_to, None)
             if wait is not None:
-                self._answer(host, wait, kind._unpack(parts, source, msg_id))
+                message = kind._unpack(parts, source, msg_id)
+                if kind is Error:
+                    self._answer(host, wait, message)
+                else:
+                    self._resume(host, wait.coro, message)
             return 1
         message = kind._unpack(parts, source, msg_id)
         handler = host.handlers.get(kind) or self._find_handler(host, kind, message, source)
@@ -231,18 +261,38 @@ class World(Core):
         return True
 
     def _arm(self, host: Host, name: str, seconds: float) -> None:
-        self._turn = turn = self._turn + 1
-        host.timers[name] = turn
-        when = self.now_us + self._span(host, seconds, "set_timer")
-        heappush(self._heap, (when, turn, self._timer_due, host, (name, turn)))
+        # Election timers are set anew at each heartbeat. So the heap holds one entry per timer, the earliest; when that
+        # comes up and the timer has been put off meanwhile, it goes back into the heap.
+        usual = host.rate == 1.0 and seconds.__class__ is float and 0 <= seconds < _LONG
+        span = int(seconds * SECOND) if usual else self._span(host, seconds, "set_timer")
+        due = host.timers[name] = self.now_us + span
+        if host.armed.get(name, due + 1) > due:
+            host.armed[name] = due
+            self._turn = turn = self._turn + 1
+            heappush(self._heap, (due, turn, self._timer_due, host, name))
 
-    def _timer_due(self, host: Host, due: tuple[str, int]) -> int:
-        name, turn = due
-        if host.timers.get(name) != turn:
-            return 0  # cancelled, set anew, or of an earlier life
-        if host.paused:
-            host.backlog.append((self._timer_due, host, due))
+    def _timer_due(self, host: Host, name: str) -> int:
+        if host.armed.get(name) != self.now_us and not host.paused:
+            return 0  # there is an earlier entry, or it is of an earlier life
+        due = host.timers.get(name)
+        if due is not None and due <= self.now_us:
+            if host.paused:
+                host.backlog.append((self._timer_resumed, host, name))
+                return 0
+            del host.armed[name], host.timers[name]
+            self._fire(host, name)
+            return 1
+        host.armed.pop(name, None)
+        if due is not None:
+            host.armed[name] = due
+            self._at(due, self._timer_due, host, name)
+        return 0
+
+    def _timer_resumed(self, host: Host, name: str) -> int:
+        """A timer that went off while its node stood still."""
+        if host.timers.get(name, self.now_us + 1) > self.now_us:
             return 0
+        host.armed.pop(name, None)
         del host.timers[name]
         self._fire(host, name)
         return 1
@@ -338,14 +388,16 @@ class World(Core):
         return 1
 
     def _before_save(self, host: Host) -> None:
-        self._maybe_crash(host, "before")
+        if self._save_risk:
+            self._maybe_crash(host, "before")
 
     def _after_save(self, host: Host) -> None:
-        self._maybe_crash(host, "after")
-        if self._save_risk and not host.client and self.nemesis.strikes_save(self._save_risk / 3):
-            self.nemesis.crash_soon(host)  # what it goes on to send is sent, and then it forgets why
+        if self._save_risk:
+            self._maybe_crash(host, "after")
+            if not host.client and self.nemesis.strikes_save(self._save_risk / 3):
+                self.nemesis.crash_soon(host)  # what it goes on to send is sent, and then it forgets why
 
     def _maybe_crash(self, host: Host, side: str) -> None:
-        if self._save_risk and not host.client and self.nemesis.strikes_save(self._save_risk / 3):
+        if not host.client and self.nemesis.strikes_save(self._save_risk / 3):
             self.nemesis.crash(host, side)
             raise CrashNow

@@ -77,7 +77,7 @@ class Raft(Node):
 
     # --- elections
 
-    async def on_timer(self, name, ctx):
+    def on_timer(self, name, ctx):
         if name == "election" and self.role != "leader":
             self.campaign(ctx)
         elif name == "heartbeat" and self.role == "leader":
