@@ -27,7 +27,8 @@ _CSS = """<style>
  color:var(--jp-ui-font-color1,#1a1a1a)}
 .lab-card summary{cursor:pointer}.lab-card summary:focus-visible{outline:3px solid #0072B2}
 .lab-card table{border-collapse:collapse;margin:4px 0}
-.lab-card table th,.lab-card table td{text-align:left!important;vertical-align:top;padding:2px 14px 2px 0;background:none}
+.lab-card table th,.lab-card table td{text-align:left!important;vertical-align:top;padding:2px 14px 2px 0;
+ background:none}
 </style>"""
 
 
