@@ -57,22 +57,21 @@ class Lesson:
         return sum(exercise.points for exercise in self.exercises)
 
 
-@functools.cache
-def lessons() -> tuple[Lesson, ...]:
-    """All lessons, in the order of the course: each module ``lesson_NN`` of this package holds one."""
-    package = importlib.import_module(__package__)
-    numbers = [module.name for module in pkgutil.iter_modules(package.__path__) if module.name.startswith("lesson_")]
-    return tuple(importlib.import_module(f"{__package__}.{name}").LESSON for name in sorted(numbers))
-
-
 def lesson_numbers() -> list[str]:
     """The numbers of all lessons, without importing them (and the client libraries that they need)."""
-    package = importlib.import_module(__package__)
-    return sorted(
-        module.name.removeprefix("lesson_")
-        for module in pkgutil.iter_modules(package.__path__)
-        if module.name.startswith("lesson_")
-    )
+    modules = pkgutil.iter_modules(importlib.import_module(__package__).__path__)
+    return sorted(module.name.removeprefix("lesson_") for module in modules if module.name.startswith("lesson_"))
+
+
+def lesson(number: str) -> Lesson:
+    """The lesson with this number: the module ``lesson_NN`` of this package holds it."""
+    return importlib.import_module(f"{__package__}.lesson_{number}").LESSON
+
+
+@functools.cache
+def lessons() -> tuple[Lesson, ...]:
+    """All lessons, in the order of the course."""
+    return tuple(map(lesson, lesson_numbers()))
 
 
 def find(exercise_id: str) -> Exercise:
@@ -83,10 +82,10 @@ def find(exercise_id: str) -> Exercise:
     """
     number = str(exercise_id).partition(".")[0]
     if number in lesson_numbers():
-        for exercise in importlib.import_module(f"{__package__}.lesson_{number}").LESSON.exercises:
+        for exercise in lesson(number).exercises:
             if exercise.id == exercise_id:
                 return exercise
-    known = [exercise.id for lesson in lessons() for exercise in lesson.exercises]
+    known = [exercise.id for each in lessons() for exercise in each.exercises]
     near = difflib.get_close_matches(str(exercise_id), known, n=1, cutoff=0.0)
     raise LearnerError(
         f"there is no exercise {exercise_id!r}",
