@@ -358,8 +358,6 @@ class Service:
             except (OSError, EOFError, ValueError, KeyError, NotYet) as error:
                 last = error
             self._check_deaths(watch)
-            if self._phase == "stopped":
-                self._must_run()
             waited_s = time.monotonic() - began
             if waited_s > timeout_s:
                 raise Overdue(
@@ -370,6 +368,8 @@ class Service:
             time.sleep(max(self.poll_s, min(0.03 * waited_s, 0.02)))  # so a pause adds next to nothing to the wait
 
     def _check_deaths(self, nodes: Sequence[Node] | None) -> None:
+        if self._phase == "stopped":  # by another thread: that is why they die
+            self._must_run()
         for node in [*self._nodes, *self._others] if nodes is None else nodes:
             if node._died():
                 raise self._explain_death(node)
