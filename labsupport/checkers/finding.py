@@ -10,6 +10,8 @@ from typing import Any
 from labsupport.checkers.drawing import draw
 from labsupport.history import Operation
 
+MOST_DRAWN = 30  # operations; nobody can read more
+
 
 class Result(str, enum.Enum):
     """The three answers of a checker; unknown is never counted as ok."""
@@ -40,7 +42,9 @@ class Anomaly:
 
     @property
     def picture(self) -> str:
-        return draw(self.operations)
+        shown = self.operations[-MOST_DRAWN:]
+        hidden = len(self.operations) - len(shown)
+        return f"({hidden:,} earlier operations)\n{draw(shown)}" if hidden else draw(shown)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.summary}"]

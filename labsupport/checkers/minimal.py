@@ -14,7 +14,9 @@ from collections.abc import Callable, Hashable, Sequence
 from labsupport.checkers.values import canonical
 from labsupport.history import Ending, Operation
 
-RESETS_GROWTH = 3  # how much further back the next try begins; most violations concern a handful of neighbours
+# Each try begins further back, by one part in so many: most violations concern neighbours, and whether what overlaps
+# the beginning can explain too much is a matter of luck.
+RESETS_GROWTH = 10
 MOST_CHECKS = 300  # bounds the time: with more, the certificate is small enough or will not become so
 
 
@@ -90,19 +92,21 @@ def _since(operations, still, looks, resets) -> list[Operation]:
         makers = _last_makers(operations, reset.called, candidate, looks)
         if makers is not None and still([*makers, *candidate]):
             return [*makers, *candidate]
-        place = place * RESETS_GROWTH + 1
+        place += 1 + place // RESETS_GROWTH
     return operations
 
 
 def _last_makers(operations, moment: float, observers: Sequence[Operation], looks) -> list[Operation] | None:
     """For each value that an observer saw and nobody can have made by then, who wrote it last before that moment.
 
-    None if that was a cas: it would need a maker of its own.
+    None if only a cas made it: that would need a maker of its own.
     """
     last: dict[Hashable, Operation] = {}
     for operation in operations:
         if operation.returned is not None and operation.returned < moment and not looks(operation):
-            last[_made(operation)] = operation
+            before = last.get(_made(operation))
+            if operation.kind != "cas" or before is None or before.kind == "cas":
+                last[_made(operation)] = operation
     makers: dict[Hashable, list[Operation]] = {}
     for operation in observers:
         if not looks(operation):

@@ -250,6 +250,18 @@ def test_one_stale_read_among_thousands_leaves_a_certificate_of_a_few_operations
     assert anomaly.operations[-1].called == clock + 3
 
 
+def test_a_wrong_read_between_five_busy_clients_leaves_a_certificate_of_a_few_operations(reference):
+    draw, sizes = random.Random(11), []
+    for _ in range(100):
+        history = reference.random_register(draw, size=200, unique=False, cas=0.2, crashed=0, clients=5)
+        for anomaly in linearizable(history).anomalies:
+            assert not linearizable(History(anomaly.operations))
+            if anomaly.name != "never written":
+                sizes.append(len(anomaly.operations))
+    assert len(sizes) > 15
+    assert sorted(sizes)[len(sizes) // 2] <= 4 and max(sizes) <= 20
+
+
 def test_a_search_that_runs_out_of_budget_says_unknown():
     many = [Operation(n, "cas", value=(n % 3, (n + 1) % 3), called=0, ending=Ending.UNKNOWN) for n in range(12)]
     many += [Operation(f"w{n}", "write", value=n % 3, called=1, returned=9) for n in range(9)]
