@@ -368,11 +368,11 @@ class Service:
             time.sleep(max(self.poll_s, min(0.03 * waited_s, 0.02)))  # so a pause adds next to nothing to the wait
 
     def _check_deaths(self, nodes: Sequence[Node] | None) -> None:
-        if self._phase == "stopped":  # by another thread: that is why they die
+        dead = [node for node in ([*self._nodes, *self._others] if nodes is None else nodes) if node._died()]
+        if self._phase == "stopped":  # by another thread, and that is why they died
             self._must_run()
-        for node in [*self._nodes, *self._others] if nodes is None else nodes:
-            if node._died():
-                raise self._explain_death(node)
+        if dead:
+            raise self._explain_death(dead[0])
 
     def _explain_death(self, node: Node) -> Exception:
         tail = node.logs(15)
