@@ -5,8 +5,9 @@ MACHINE ROOT...``. It uses the standard library only and imports nothing of ours
 parent is in. Its standard input is a pipe whose only write end is in the parent; messages are one letter and a text,
 ended by a zero byte:
 
-    a PID    adopt a process group r PID    release it again t PATH   a directory for temporary files in which the
-    parent makes its own; what dead owners left there is removed now
+    a PID     adopt a process group
+    r PID     release it again
+    t PATH    here the parent makes its directories; what dead owners left here is removed now
 
 The parent is gone when the pipe ends, or when its process ends although somebody else (a fork made behind Python's
 back) still holds the pipe.
@@ -152,7 +153,7 @@ class Charge:
         """Finish what the guards of dead owners could not, because they were killed as well."""
         for path, parts in directories_in(root, self.machine):
             if start_time(int(parts["pid"])) != int(parts["start"]):
-                sweep(parts["identity"], (path + "/",))
+                kill(processes_of(parts["identity"], (path + "/",)))
                 remove(path)
 
     def finish(self) -> None:

@@ -38,7 +38,14 @@ class _Reaper:
         self.process: subprocess.Popen | None = None
         self.groups: set[int] = set()
         self.roots: set[str] = set()
-        self.identity = f"{os.getpid()}-{guard.start_time(os.getpid())}"
+        self._identity = ""
+
+    @property
+    def identity(self) -> str:
+        """Names this process: no other has had its number and its start time."""
+        if not self._identity:
+            self._identity = f"{os.getpid()}-{guard.start_time(os.getpid())}"
+        return self._identity
 
     def after_fork(self) -> None:
         # The guard would go on waiting for as long as a child holds its pipe.
