@@ -19,12 +19,16 @@ from labsupport.sim import exhaustive, guard, shrink, suspicion, swarm
 from labsupport.sim.properties import Property
 from labsupport.sim.scenario import Scenario
 from labsupport.sim.steps import Step, Steps
+from labsupport.sim.world import World
 from labsupport.spacetime import drawn
 from labsupport.trace import Trace
 
 CHUNK = 16  # seeds that a worker tries at a time
 TWICE = 100  # one in so many seeds that pass is run twice, to see whether it repeats
-SEVERAL = 3  # so many failed seeds are shrunk, and the shortest result is shown
+SEVERAL = 3  # so many more failed runs are looked for when the first one stays long
+FURTHER = 400_000  # how many events that may take
+LONG = 2_500  # a trace beyond this is not worth shrinking before others have been looked for
+ENOUGH = 25  # steps: so short a run can be read
 
 
 @dataclasses.dataclass
@@ -200,8 +204,15 @@ def _try(scenario: Scenario, seeds: range) -> swarm.Tried:
         tried = swarm.search(scenario, seeds)
         suspicion.refuse_shared(before, suspicion.shared_values(scenario.kinds))
         for seed in (seed for seed in seeds if seed % TWICE == 0 or seed == tried.failed):
-            suspicion.refuse_unequal(seed, swarm.run(scenario, seed)[0].trace, swarm.run(scenario, seed)[0].trace)
+            suspicion.refuse_unequal(seed, _trace(scenario, seed), _trace(scenario, seed))
     return tried
+
+
+def _trace(scenario: Scenario, seed: int) -> Trace:
+    world, _ = swarm.run(scenario, seed)
+    trace = world.trace
+    world.discard()
+    return trace
 
 
 # ------------------------------------------------------------------------------------------------ what is shown
@@ -219,28 +230,44 @@ def _of_steps(scenario: Scenario, seed: int, nodes: int, every: exhaustive.Searc
 
 
 def _of_seed(scenario: Scenario, seed: int) -> Finding:
-    """Shrink the first failed seed, and the next ones that fail alike if the result is long."""
-    best: Finding | None = None
-    world, plan = swarm.run(scenario, seed)
-    wanted, tries = world.violation.name, 0
-    budget = shrink.MOST_EVENTS
-    while True:
-        with guard.watching(world.hosts.values()):
-            found = shrink.shrink(scenario, world, plan.nodes, budget) if budget > 0 else None
-        best = _shorter(best, _finding(scenario, seed, plan.nodes, world, found))
-        budget -= found.spent if found else 0
-        tries += 1
-        world.discard()
-        if tries >= SEVERAL or (best.steps and len(best.steps) <= 25) or budget < shrink.MOST_EVENTS // 4:
-            return best
-        for _ in range(5 * CHUNK):
-            seed += 1
-            world, plan = swarm.run(scenario, seed)
-            if world.violation is not None and world.violation.name == wanted:
-                break
+    """Shrink the first failed run; if that stays long, look for others that fail alike, and begin with the shortest."""
+    runs = [swarm.run(scenario, seed)]
+    try:
+        return _shortest(scenario, seed, runs)
+    finally:
+        for world, _ in runs:
             world.discard()
+
+
+def _shortest(scenario: Scenario, seed: int, runs: list[tuple[World, swarm.Plan]]) -> Finding:
+    name, best, budget = runs[0][0].violation.name, None, shrink.MOST_EVENTS
+    for look_further in (False, True):
+        if look_further:
+            runs += _alike(scenario, seed + 1, name)
+            runs.sort(key=lambda run: len(run[0].trace))
+        for world, plan in runs:
+            short = len(world.trace) <= LONG or look_further
+            with guard.watching(world.hosts.values()):
+                found = shrink.shrink(scenario, world, plan.nodes, budget // 2) if short else None
+            best = _shorter(best, _finding(scenario, plan.seed, plan.nodes, world, found))
+            budget -= found.spent if found else 0
+            if (best.steps and len(best.steps) <= ENOUGH) or budget < shrink.MOST_EVENTS // 4:
+                return best
+    return best
+
+
+def _alike(scenario: Scenario, seed: int, name: str) -> list[tuple[World, swarm.Plan]]:
+    """A few more runs with the same violation, from the seeds that follow."""
+    found, events = [], 0
+    while len(found) < SEVERAL and events < FURTHER:
+        world, plan = swarm.run(scenario, seed, LONG)
+        events += world.events
+        seed += 1
+        if world.violation is not None and world.violation.name == name:
+            found.append((world, plan))
         else:
-            return best
+            world.discard()
+    return found
 
 
 def _finding(scenario, seed, nodes, world, found) -> Finding:

@@ -55,7 +55,8 @@ class _Shrinker:
 
     def shrink(self, best: Shrunk) -> Shrunk:
         best = self._without_groups(best, lambda step: step.node)
-        best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step)))
+        best = self._without_groups(best, lambda step: (step.kind, _what(step), _hollow(step)))
+        best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step), _hollow(step)))
         size = max(1, len(best.steps) // 2)
         while self.left > 0:
             before = len(best.steps)
@@ -88,6 +89,11 @@ class _Shrinker:
 
 def _what(step: Step) -> str:
     return step.detail[1] if step.kind in ("deliver", "timeout") else ""
+
+
+def _hollow(step: Step) -> tuple[bool, ...]:
+    """Which fields of a message hold anything: heartbeats differ from the messages that carry entries."""
+    return tuple(map(bool, step.detail[2])) if step.kind == "deliver" else ()
 
 
 def shrink(scenario: Scenario, world: World, nodes: int, budget: int = MOST_EVENTS) -> Shrunk | None:

@@ -30,6 +30,7 @@ class Step:
         at_us: the time at which it happened.
         save: let the node crash at one of the saves in this step: (which one, "before" or "after").
         again: deliver a message that has been delivered before.
+        number: of the message in the run that this was taken from; it is the same one as long as nothing is left out.
     """
 
     kind: str
@@ -38,6 +39,7 @@ class Step:
     at_us: int | None = None
     save: tuple[int, str] | None = None
     again: bool = False
+    number: int | None = None
 
 
 class Steps(Core):
@@ -122,8 +124,11 @@ class Steps(Core):
     def _fitting(self, host: Host, step: Step) -> tuple | None:
         """The message that a step means: the same content if there is one, else the newest of its kind on that way."""
         source, wire_type, parts = step.detail
-        newest = None
-        for envelope in reversed((self.delivered if step.again else self.pending).values()):
+        newest, there = None, self.delivered if step.again else self.pending
+        same = there.get(step.number)
+        if same and same[1:3] == (source, host.name) and same[3].wire_type == wire_type and same[4] == parts:
+            return same
+        for envelope in reversed(there.values()):
             if envelope[2] == host.name and envelope[1] == source and envelope[3].wire_type == wire_type:
                 if envelope[4] == parts and (envelope[6] is None or envelope[6] in host.waits):
                     return envelope
@@ -189,7 +194,7 @@ def steps_of(records: Iterable[tuple]) -> list[Step]:
             found[-1] = dataclasses.replace(found[-1], save=(saves + (side == "before"), side))
         elif kind == "deliver":
             content = (detail[1], detail[3].wire_type, detail[4])
-            found.append(Step(kind, node, content, at, again=detail[0] in delivered))
+            found.append(Step(kind, node, content, at, again=detail[0] in delivered, number=detail[0]))
             delivered.add(detail[0])
         elif kind in ("timer", "timeout", "wake", "restart", "crash"):
             told = bool(detail and "disk" in detail) if kind == "crash" else detail

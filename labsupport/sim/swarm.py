@@ -55,7 +55,7 @@ def draw(scenario: Scenario, seed: int) -> Plan:
     stream = random.Random(f"{seed}/swarm")
     nodes, events = stream.choice(list(scenario.nodes)), stream.choice(LENGTHS)
     link = Link(
-        delay_ms=stream.choice((1.0, 3.0, 10.0, 30.0, 80.0)),
+        delay_ms=stream.choice((1.0, 3.0, 10.0, 30.0, 80.0, 160.0)),
         distribution=stream.choice(("uniform", "exponential")),
         straggle=stream.choice((0.0, 0.0, 0.02, 0.1)),
         straggle_ms=stream.choice((100.0, 200.0, 400.0)),
@@ -77,11 +77,11 @@ def draw(scenario: Scenario, seed: int) -> Plan:
     return Plan(seed, nodes, faults, events, seed % 4 == 3)
 
 
-def run(scenario: Scenario, seed: int) -> tuple[World, Plan]:
-    """Run what a seed draws; the world that results, with its violation if there is one."""
+def run(scenario: Scenario, seed: int, longest: int = max(LENGTHS)) -> tuple[World, Plan]:
+    """Run what a seed draws, cut to a length; the world that results, with its violation if there is one."""
     plan = draw(scenario, seed)
     world = scenario.world(seed, plan.nodes, plan.faults)
-    world.advance(max_events=plan.events)
+    world.advance(max_events=min(plan.events, longest))
     if plan.calm_at_end and world.violation is None:
         world.calm()
         world.advance(until_s=world.now_s + CALM_S, max_events=20 * max(LENGTHS))
