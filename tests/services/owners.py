@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -33,14 +34,14 @@ class Owner:
     """Runs a piece of Python in a process and a group of its own; `hear` returns what it tells, line by line."""
 
     def __init__(self, root: Path, code: str) -> None:
-        self.root = root
+        self.root, self._unread = root, b""
         environment = {**os.environ, "TMPDIR": str(root), "PYTHONPATH": str(REPOSITORY)}
         self.process = subprocess.Popen(
             [sys.executable, "-c", f"{PREAMBLE}\n{code}"],
             cwd="/",
             env=environment,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,
             start_new_session=True,
         )
 
@@ -55,9 +56,16 @@ class Owner:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    def hear(self) -> Any:
-        line = self.process.stdout.readline()
-        assert line, f"the owner ended with status {self.process.wait()}"
+    def hear(self, limit_s: float = 120.0) -> Any:
+        """The next thing it tells."""
+        end = time.monotonic() + limit_s
+        while b"\n" not in self._unread:
+            heard = select.select([self.process.stdout], [], [], max(0.0, end - time.monotonic()))[0]
+            assert heard, f"the owner has told nothing for {limit_s} s"
+            data = os.read(self.process.stdout.fileno(), 65536)
+            assert data, f"the owner ended with status {self.process.wait()}"
+            self._unread += data
+        line, _, self._unread = self._unread.partition(b"\n")
         return json.loads(line)
 
     def kill(self, *, group: bool = False) -> None:
