@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -240,6 +241,10 @@ class BillingJudge:
     async def _kill(self, actor: Actor, in_hand: str) -> None:
         await actor.kill()
         self.pending.append(OrderWire(actor).deliveries(self.sequence[in_hand])[-1].reply)
+        # The server lets nobody else subscribe to a push consumer before it has noticed that its subscriber is gone.
+        deadline = time.monotonic() + PATIENCE_S
+        while any(about.push_bound for about in await self.js.consumers_info(STREAM)) and time.monotonic() < deadline:
+            await asyncio.sleep(0.01)
 
     async def keep_back(self) -> None:
         """Prolong the ack waits of what dead consumers had in hand, so that the check decides when it comes back."""
