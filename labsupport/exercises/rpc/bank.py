@@ -24,6 +24,7 @@ from labsupport.exercises.rpc.calls import (
     evidence_of,
     finish,
     host,
+    result_of,
     serving,
     shortened,
 )
@@ -156,7 +157,6 @@ class BankCase:
         self.run, self.child, self.accounts, self.channel = run, child, accounts, channel
         self.call = idl().stub(channel, "Bank")["Deposit"]
         self.history: list[str] = []
-        self.seen = 0  # effects on the ledger so far
         self.client, self.other = accounts.client(), accounts.client()
         self.account, self.amount = accounts.account(), accounts.amount()
 
@@ -253,7 +253,7 @@ class BankCase:
         self.history.append(f"-> {client} number 1: {amount} to {slow}   (a copy, while the first is carried out)")
         second = self.call.future(request, timeout=PATIENCE_S)
         effects = self.effects() + self.effects()
-        ended = [finish(lambda *_, call=call, **__: call.result(), None) for call in (first, second)]
+        ended = [result_of(first), result_of(second)]
         self.history += [f"<- first: {_balance(ended[0])}", f"<- copy: {_balance(ended[1])}"]
         right = f"balance {amount}"
         # What a client may make of the copy: the reply, or a status at which it tries again.
@@ -422,7 +422,7 @@ FATES = {
 
 
 def both_together(run: Run, answer: Answer, accounts: Accounts) -> str:
-    """The learner's client and bank; two of five replies are lost."""
+    """The learner's client and bank; five of the first twelve replies are lost."""
     deposits, wanted, total = [], [], 0
     account, client = accounts.account(), accounts.client()
     lost = sorted(run.random.sample(range(12), 5))

@@ -51,6 +51,11 @@ def finish(call: Callable[..., Any], argument: Any, timeout_s: float = PATIENCE_
     return Ended(grpc.StatusCode.OK, tuple(replies))
 
 
+def result_of(call: grpc.Future) -> Ended:
+    """How a call ended that was begun with ``.future()``."""
+    return finish(lambda *_, **__: call.result(), None)
+
+
 class Accident(Exception):
     """What a method of the check raises on purpose: of that one, nobody is told."""
 

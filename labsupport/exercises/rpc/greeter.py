@@ -14,7 +14,17 @@ from grpc import StatusCode
 
 from labsupport.exercises.answer import Answer, Child
 from labsupport.exercises.checking import Run
-from labsupport.exercises.rpc.calls import PATIENCE_S, SILENCE_S, Ended, channel_to, each, evidence_of, finish, host
+from labsupport.exercises.rpc.calls import (
+    PATIENCE_S,
+    SILENCE_S,
+    Ended,
+    channel_to,
+    each,
+    evidence_of,
+    finish,
+    host,
+    result_of,
+)
 from labsupport.exercises.rpc.idl import KINDS, PEOPLE, argument, idl
 
 WORDS = {
@@ -83,7 +93,7 @@ def serve_greeter(given: Any, tell: Any, words: dict[str, str], slow: str, paced
                 yield from replies
                 return
             try:
-                for reply, sent in zip(replies, phrases.sent, strict=False):
+                for sent, reply in zip(phrases.sent, replies, strict=False):
                     sent.set()
                     yield reply
                 yield from replies
@@ -213,15 +223,15 @@ class Greetings:
         finally:
             go_on.set()
         both = {
-            "A": (call.result().message, [self.request(first, language), self.request(second, language)]),
-            "B": (other.replies[0].message if other.replies else str(other), asked),
+            "A": (_said(result_of(call)), [self.request(first, language), self.request(second, language)]),
+            "B": (_said(other), asked),
         }
         for name, (got, asked) in both.items():
             wanted = self.wanted("SayHelloToAll", asked)[0]
             if got != wanted:
                 self.run.reject(
-                    "state_shared_between_calls",
-                    f"call {name} got the names of another call",
+                    "state_shared_between_calls" if got.endswith("!") else "",
+                    f"call {name} was not answered with its own names alone",
                     expected=wanted,
                     got=got,
                     evidence=[
@@ -326,6 +336,10 @@ class Greetings:
                     f"your method looks up {after} further languages, then ends",
                 ],
             )
+
+
+def _said(ended: Ended) -> str:
+    return ended.replies[0].message if ended.replies else str(ended)
 
 
 def _short(message: Any) -> str:
