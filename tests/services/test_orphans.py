@@ -181,9 +181,10 @@ tell(p.stdout.readline().decode()); time.sleep(600)
 def test_an_interrupt_of_the_notebook_misses_the_broker(tmp_path):
     code = f"""import signal
 {REDIS}
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+interrupted = threading.Event()
+signal.signal(signal.SIGINT, lambda *_: interrupted.set())
 tell("up")
-signal.sigwait([signal.SIGINT])
+interrupted.wait()
 tell("interrupted")
 services[0]._probe(services[0].nodes[0], 5.0)
 tell(services[0].nodes[0].state)
