@@ -139,6 +139,7 @@ class Child:
     def __init__(self, order: bytes, interrupted: threading.Event) -> None:
         self.failure: Failure | None = None
         self.exit_status: int | None = None
+        self._killed = False
         self._interrupted = interrupted
         self._events: queue.Queue[dict[str, Any]] = queue.Queue()
         self._seen: collections.deque[dict[str, Any]] = collections.deque()
@@ -232,6 +233,11 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def broke_down(self) -> bool:
+        """Whether it has ended by its own fault: an exception, an exit or a signal that nobody here sent."""
+        return not self._killed and self._over.wait(1) and (self.failure is not None or self.exit_status != 0)
+
     def wait(self, timeout_s: float) -> bool:
         """Wait until it has ended and all it said has been read; False when it still runs after `timeout_s`."""
         deadline = time.monotonic() + timeout_s
@@ -244,6 +250,7 @@ class Child:
 
     def kill(self) -> None:
         """SIGKILL to its whole process group; returns when it is gone."""
+        self._killed |= self.running
         self._signal(signal.SIGKILL)
         self._process.wait()
         self._over.wait(10)

@@ -123,6 +123,10 @@ def _decide(exercise: Exercise, answer: Answer, run: Run) -> Decided:
     except LabError as error:
         return Decided(Outcome.UNKNOWN, str(error))
     except Exception as bug:
+        # A client of the check that loses its server in the middle of a call raises an error of its library's.
+        for child in answer.children:
+            if not child.running and child.broke_down:
+                return _ended(ChildEnded(child, "an answer from it"))
         lines = traceback.format_exception(type(bug), bug, bug.__traceback__)
         return Decided(
             Outcome.UNKNOWN,

@@ -217,3 +217,15 @@ def test_bytes_on_an_unknown_descriptor_are_not_taken_for_events(tmp_path):
         "    return 5\n"
     )
     assert from_source(tmp_path, source).summary == "returned 5"
+
+
+def test_a_client_error_of_the_check_is_put_down_to_the_answer_that_died(tmp_path):
+    def check(answer, run):
+        with answer.start(call_it) as child:
+            child.wait(20)
+            raise ConnectionError("the server is gone")
+
+    died = from_source(tmp_path, "import os\ndef work(): os._exit(3)", check)
+    assert died.outcome is Outcome.FAIL and "with status 3" in died.summary
+    lived = from_source(tmp_path, "def work(): return 1", check)
+    assert lived.outcome is Outcome.UNKNOWN
