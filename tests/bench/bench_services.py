@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import os
 import secrets
 import shutil
@@ -94,21 +95,25 @@ def bare_nats(bare: Bare, count: int) -> Callable[[], None]:
 
     def replicated(timeout_s: float) -> None:
         with wire_nats.Nats(clients[0], "lab", PASSWORD, timeout_s=timeout_s) as client:
-            client.jetstream("INFO", timeout_s=0.1)
+            client.jetstream("INFO", timeout_s=timeout_s)
             wanted = {"name": "x", "subjects": ["x"], "num_replicas": count, "storage": "memory"}
-            with contextlib.suppress(NotYet):
+            with contextlib.suppress(NotYet):  # it exists already
                 client.jetstream("STREAM.CREATE.x", wanted)
-            client.jetstream("STREAM.MSG.GET.x", {"seq": __import__("json").loads(client.request("x", b"1"))["seq"]})
+            client.jetstream("STREAM.MSG.GET.x", {"seq": json.loads(client.request("x", b"1"))["seq"]})
+            client.jetstream("STREAM.DELETE.x")
 
-    def alone(timeout_s: float) -> None:
-        with wire_nats.Nats(clients[0], "lab", PASSWORD, timeout_s=timeout_s) as client:
+    def reached(port: int, timeout_s: float) -> None:
+        with wire_nats.Nats(port, "lab", PASSWORD, timeout_s=timeout_s) as client:
             client.jetstream("INFO", timeout_s=timeout_s)
             client.echo()
 
     def timed() -> None:
         for index in range(count):
             bare.run(f"n{index}")
-        bare.answers(replicated if count > 1 else alone)
+        if count > 1:
+            bare.answers(replicated)
+        for port in clients:
+            bare.answers(functools.partial(reached, port))
 
     return timed
 
@@ -256,6 +261,11 @@ def bare_rabbitmq(bare: Bare, count: int) -> Callable[[], None]:
             client.open_channel()
             client.declare("q", {"x-queue-type": "quorum", "x-quorum-initial-group-size": count}, durable=True)
             client.publish("q", b"1")
+            for port in clients[1:]:
+                with amqp.Amqp(port, "lab", PASSWORD, timeout_s=5.0) as elsewhere:
+                    elsewhere.open_channel()
+                    elsewhere.declare("q", passive=True)
+            client.delete("q")
 
     def timed() -> None:
         if count > 1:
