@@ -2,6 +2,11 @@
 
 Coroutines cannot be copied, so a state is kept as the steps that lead to it and is made again by taking them; at the
 depths that matter this is as fast as copying. States are compared by their text (`labsupport.sim.state`).
+
+Events of different nodes can change places unless one has sent the message of the other, so only one order of each such
+pair is tried. What a node does on its own, a timer or a crash, comes right after the event before it on that node; of
+two deliveries that were both possible, the one to the earlier name comes first. Every state is still visited, on a path
+of the same length.
 """
 
 from __future__ import annotations
@@ -41,9 +46,9 @@ class Limits:
 
 # From the cheapest to the widest: nearly every mistake in an election needs two timers, some a third, some a crash.
 LADDER = (
-    Limits(timers=2),
-    Limits(timers=2, crashes=1),
-    Limits(timers=3),
+    Limits(timers=2, states=1_000),
+    Limits(timers=2, crashes=1, states=5_000),
+    Limits(timers=3, states=6_000),
     Limits(timers=2, duplicates=1),
     Limits(timers=3, crashes=1),
 )
@@ -80,7 +85,7 @@ def climb(scenario: Scenario, nodes: int = 3, seed: int = 0, states: int = 20_00
         if left <= 0:
             whole.complete = False
             break
-        part = search(scenario, nodes, seed, dataclasses.replace(limits, states=left))
+        part = search(scenario, nodes, seed, dataclasses.replace(limits, states=min(left, limits.states)))
         whole.states, whole.events = whole.states + part.states, whole.events + part.events
         whole.depth = max(whole.depth, part.depth)
         whole.complete = whole.complete and part.complete
@@ -122,11 +127,11 @@ def _visit(scenario, nodes, seed, limits, here, step, found, seen, waiting) -> N
     """Take one more step from a state."""
     world = scenario.steps(seed, nodes, limits.clients)
     for earlier in here.steps:
-        world.do(earlier)
+        _take(world, earlier)
     if found.events % CHECK_EVERY == 0:
         _compare(world, here)
     before = len(world._records)
-    if not world.do(step):
+    if not _take(world, step):
         raise _differs(step, here)
     found.events += 1
     for record in world._records[before:]:
@@ -149,6 +154,13 @@ def _visit(scenario, nodes, seed, limits, here, step, found, seen, waiting) -> N
     world.discard()
 
 
+def _take(world: Steps, step: Step) -> bool:
+    """Take a step; remember which messages were there before a delivery."""
+    if step.kind == "deliver":
+        world.before_delivery = world._number
+    return world.do(step)
+
+
 def _forget_late_answers(world: Steps) -> None:
     """Answers that nobody waits for any more would only make equal states look different."""
     for number, envelope in list(world.pending.items()):
@@ -166,9 +178,31 @@ def _state(world: Steps, steps: tuple[Step, ...], parent: _State | None, limits:
 
 
 def _key(world: Steps, here: _State) -> tuple:
-    way = sorted(f"{e[1]}>{e[2]} {e[3].wire_type}{e[4]!r} {e[5]} {e[6]}" for e in world.pending.values())
+    names = list(world.hosts)
+    way = sorted(
+        f"{e[1]}>{e[2]} {e[3].wire_type}{e[4]!r} {e[5]} {e[6]} {_too_late(world, e, here.steps, names)}"
+        for e in world.pending.values()
+    )
     spent = Counter(_cost(step) for step in here.steps)
-    return (here.hosts, tuple(way), *(spent[cost] for cost in ("timer", "crash", "duplicate", "timeout")))
+    costs = [spent[cost] for cost in ("timer", "crash", "duplicate", "timeout")]
+    return (here.hosts, tuple(way), *costs, *_turn_of(here.steps))
+
+
+def _its_turn(name: str, steps: tuple[Step, ...], names: list[str]) -> bool:
+    """Whether a node may do something on its own now: right after an event of its own, or in the beginning."""
+    last, beginning = _turn_of(steps)
+    return not last or name == last or (beginning and names.index(name) > names.index(last))
+
+
+def _too_late(world: Steps, envelope: tuple, steps: tuple[Step, ...], names: list[str]) -> bool:
+    """Whether a delivery could as well have come before the last one, and the path with that order is tried anyway."""
+    last, beginning = _turn_of(steps)
+    return not beginning and envelope[0] <= world.before_delivery and names.index(envelope[2]) < names.index(last)
+
+
+def _turn_of(steps: tuple[Step, ...]) -> tuple[str, bool]:
+    """Who may do something on its own now: the node of the last step; in the beginning, also those after it."""
+    return (steps[-1].node if steps else "", all(step.kind != "deliver" for step in steps))
 
 
 def _cost(step: Step) -> str:
@@ -178,20 +212,25 @@ def _cost(step: Step) -> str:
 def _choices(world: Steps, steps: tuple[Step, ...], limits: Limits) -> list[Step]:
     """What can happen next, each thing once."""
     spent = Counter(_cost(step) for step in steps)
-    found: dict[str, Step] = {}
+    found: dict[tuple, Step] = {}
+    names = list(world.hosts)
+    for again, envelopes in ((False, world.pending), (True, world.delivered)):
+        if again and spent["duplicate"] >= limits.duplicates:
+            continue
+        for number, source, dest, kind, parts, msg_id, in_reply_to in envelopes.values():
+            if again and in_reply_to is not None:
+                continue  # a second answer to a request changes nothing
+            if not again and _too_late(world, envelopes[number], steps, names):
+                continue
+            step = Step("deliver", dest, (source, kind.wire_type, parts), again=again, number=number)
+            found.setdefault((source, dest, kind.wire_type, repr(parts), msg_id, in_reply_to, again), step)
 
     def add(step: Step) -> None:
-        found.setdefault(repr(step), step)
+        found.setdefault((step.kind, step.node, step.detail), step)
 
-    for envelope in world.pending.values():
-        add(Step("deliver", envelope[2], (envelope[1], envelope[3].wire_type, envelope[4])))
-    if spent["duplicate"] < limits.duplicates:
-        for envelope in world.delivered.values():
-            if envelope[6] is None:  # a second answer to a request changes nothing
-                add(Step("deliver", envelope[2], (envelope[1], envelope[3].wire_type, envelope[4]), again=True))
     for name, host in world.hosts.items():
-        if not host.up:
-            return [Step("restart", name)]
+        if not host.client and not _its_turn(name, steps, names):  # of clients, the order in real time counts
+            continue
         for timer in host.timers if spent["timer"] < limits.timers else ():
             add(Step("timer", name, timer))
         for wait in host.waits.values():

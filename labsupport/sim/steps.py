@@ -56,6 +56,7 @@ class Steps(Core):
         super().__init__(kind, nodes, clients, seed, properties)
         self.pending: dict[int, tuple] = {}  # under way, by number, oldest first
         self.delivered: dict[int, tuple] = {}
+        self.before_delivery = 0  # for the exhaustive search: the last message sent before the last delivery
         self._saves_left, self._save_side = 0, ""
         for host in self.hosts.values():
             self._guarded(host, lambda host=host: self._start(host))

@@ -168,6 +168,43 @@ def test_a_state_space_that_ends_is_known_to_have_ended():
     assert done.complete and done.violated is None and done.states > 3
 
 
+@pytest.mark.parametrize(
+    "name, nodes, limits",
+    [
+        ("gossip", 3, exhaustive.Limits()),
+        ("gossip", 2, exhaustive.Limits(crashes=1)),
+        ("raft", 2, exhaustive.Limits(timers=2, depth=7)),
+    ],
+)
+def test_leaving_out_orders_leaves_out_no_state(name, nodes, limits, raft, monkeypatch):
+    kept = Scenario(Gossip if name == "gossip" else raft("right").Raft, (nodes,))
+    visited = []
+
+    def visit():
+        seen = set()
+        real = exhaustive._state
+
+        def remembered(*given):
+            state = real(*given)
+            seen.add(state.hosts)
+            return state
+
+        with monkeypatch.context() as patched:
+            patched.setattr(exhaustive, "_state", remembered)
+            done = exhaustive.search(kept, nodes, limits=limits)
+        visited.append(seen)
+        return done
+
+    fewer = visit()
+    monkeypatch.setattr(exhaustive, "_too_late", lambda *given: False)
+    monkeypatch.setattr(exhaustive, "_its_turn", lambda *given: True)
+    monkeypatch.setattr(exhaustive, "_turn_of", lambda steps: ())
+    every = visit()
+    assert fewer.complete and every.complete
+    assert visited[0] == visited[1]
+    assert fewer.events < every.events
+
+
 def test_a_seed_draws_the_same_plan_and_the_same_run(raft, scenario):
     kept = Scenario(raft("right").Raft, (3, 5), scenario["clients"], scenario["properties"])
     for seed in range(4):
