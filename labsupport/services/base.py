@@ -57,6 +57,7 @@ class Service:
 
     system = ""  # its key in `sources.PINS`
     user = ""
+    has_helpers = False  # processes of its own, in other process groups, which end a moment after it
     room_mb = 5  # what the files of one node take at the start, with something to spare
     ready_timeout_s = 30.0
     poll_s = 0.001  # the shortest pause between two looks at a node that is not ready
@@ -234,6 +235,8 @@ class Service:
         for node in everyone:
             node._wait()
         if self._directory is not None:
+            if self.has_helpers:
+                reaper.kill_inside(self._directory)
             reaper.discard(self._directory)
         ports.give_back(self._ports)
         self._nodes, self._others, self._ports, self._directory = [], [], [], None

@@ -50,12 +50,14 @@ def start_time(pid: int) -> int:
 
 
 def processes_of(identity: str, places: tuple[str, ...]) -> list[int]:
-    """The processes that carry our mark, or whose working directory's path begins with one of `places`.
+    """The processes that carry the mark of `identity` (if it is not ""), or whose working directory's path begins with one of `places`.
 
     One sign is not enough: Redis overwrites its environment with its title, a daemon leaves its working directory,
     and a process that was forked a moment ago has not been adopted yet.
     """
-    return _by_proc(identity, places) if HAVE_PROC else _by_ps(identity)
+    if HAVE_PROC:
+        return _by_proc(identity, places)
+    return _by_ps(identity) if identity else []
 
 
 def _by_proc(identity: str, places: tuple[str, ...]) -> list[int]:
@@ -67,7 +69,7 @@ def _by_proc(identity: str, places: tuple[str, ...]) -> list[int]:
             continue
         try:
             ours = os.readlink(f"/proc/{entry}/cwd").startswith(places)
-            if not ours:
+            if wanted and not ours:
                 with open(f"/proc/{entry}/environ", "rb") as file:
                     marks = [part[len(prefix) :] for part in file.read().split(b"\0") if part.startswith(prefix)]
                 ours = any(wanted in mark.split(b":") for mark in marks)
@@ -91,18 +93,20 @@ def kill(pids: list[int], *, groups: bool = False) -> None:
             (os.killpg if groups else os.kill)(pid, signal.SIGKILL)
 
 
-def sweep(identity: str, places: tuple[str, ...], *, limit_s: float = 10.0) -> None:
-    """Kill until several looks in a row find nobody, over a third of a second.
+def sweep(identity: str, places: tuple[str, ...], *, looks: int = 5, limit_s: float = 10.0) -> None:
+    """Kill until several looks in a row find nobody, each after a pause twice as long as the last.
 
-    A process may fork while we kill, and what the owner forked in its last moment looks like the owner until it has
-    changed its directory and its environment, which takes a while on a busy machine.
+    Five looks take a third of a second. A process may fork while we kill, and what the owner forked in its last
+    moment looks like the owner until it has changed its directory and its environment, which takes a while on a busy
+    machine.
     """
-    pause_s, end = 0.01, time.monotonic() + limit_s
-    while pause_s < 0.2 and time.monotonic() < end:
+    quiet, end = 0, time.monotonic() + limit_s
+    while quiet < looks and time.monotonic() < end:
         found = processes_of(identity, places)
         kill(found)
-        time.sleep(pause_s)
-        pause_s = 0.01 if found else pause_s * 2
+        quiet = 0 if found else quiet + 1
+        if quiet < looks:
+            time.sleep(0.01 * 2**quiet)
 
 
 def remove(directory: str) -> None:

@@ -71,6 +71,7 @@ class RabbitMQ(Service):
 
     system = "rabbitmq"
     user = "lab"
+    has_helpers = True  # erl_child_setup
     room_mb = 5
     ready_timeout_s = 90.0
     poll_s = 0.005

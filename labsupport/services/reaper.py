@@ -148,6 +148,11 @@ def private_directory(name: str) -> Path:
         return Path(tempfile.mkdtemp(prefix=f"lab-{machine()}-{_reaper.identity}-{name}-", dir=place))
 
 
+def kill_inside(path: Path) -> None:
+    """Kill every process that works in a directory, and return when there is none."""
+    guard.sweep("", (f"{os.path.realpath(path)}/",), looks=1)
+
+
 def discard(path: Path) -> None:
     """Remove a private directory now."""
     guard.remove(str(path))
