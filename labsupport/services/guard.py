@@ -50,10 +50,10 @@ def start_time(pid: int) -> int:
 
 
 def processes_of(identity: str, places: tuple[str, ...]) -> list[int]:
-    """The processes that carry the mark of `identity` (if it is not ""), or whose working directory's path begins with one of `places`.
+    """The processes that carry the mark of `identity`, or whose working directory's path begins with one of `places`.
 
-    One sign is not enough: Redis overwrites its environment with its title, a daemon leaves its working directory,
-    and a process that was forked a moment ago has not been adopted yet.
+    One sign is not enough: Redis overwrites its environment with its title, a daemon leaves its working directory, and
+    a process that was forked a moment ago has not been adopted yet. Without an `identity` only the places count.
     """
     if HAVE_PROC:
         return _by_proc(identity, places)
