@@ -272,27 +272,25 @@ class World(Core):
             heappush(self._heap, (due, turn, self._timer_due, host, name))
 
     def _timer_due(self, host: Host, name: str) -> int:
-        if host.armed.get(name) != self.now_us and not host.paused:
+        if host.armed.get(name) != self.now_us:
             return 0  # there is an earlier entry, or it is of an earlier life
+        del host.armed[name]
         due = host.timers.get(name)
-        if due is not None and due <= self.now_us:
-            if host.paused:
-                host.backlog.append((self._timer_resumed, host, name))
-                return 0
-            del host.armed[name], host.timers[name]
-            self._fire(host, name)
-            return 1
-        host.armed.pop(name, None)
-        if due is not None:
+        if due is None:
+            return 0
+        if due > self.now_us:
             host.armed[name] = due
             self._at(due, self._timer_due, host, name)
-        return 0
+            return 0
+        if host.paused:
+            host.backlog.append((self._timer_resumed, host, name))
+            return 0
+        return self._timer_resumed(host, name)
 
     def _timer_resumed(self, host: Host, name: str) -> int:
-        """A timer that went off while its node stood still."""
+        """A timer goes off, unless it was cancelled or put off while its node stood still."""
         if host.timers.get(name, self.now_us + 1) > self.now_us:
             return 0
-        host.armed.pop(name, None)
         del host.timers[name]
         self._fire(host, name)
         return 1

@@ -101,6 +101,23 @@ def test_a_paused_node_that_crashes_loses_what_was_waiting():
     assert 31 not in [number for number, _ in world["n2"].got]
 
 
+def test_a_timer_that_is_put_off_right_after_a_pause_still_goes_off():
+    class PutsOff(Sender):
+        def on_tick(self, message, sender, ctx):
+            ctx.set_timer("watch", 0.1)
+
+        def on_timer(self, name, ctx):
+            if name == "watch":
+                ctx.note("silence")
+            else:
+                super().on_timer(name, ctx)
+
+    faults = Faults(link=Link(delay_ms=0), plan=[Pause("n2", 0.305, for_s=0.3)])
+    world = World(PutsOff, nodes=2, seed=3, faults=faults)
+    world.run()
+    assert [round(note["at_s"], 2) for note in world.trace.notes("silence")] == [1.1]
+
+
 def test_a_fault_plan_for_a_stranger_is_refused():
     with pytest.raises(LearnerError, match="n7"):
         World(Sender, nodes=2, faults=Faults(plan=[Crash("n7", 1)]))
