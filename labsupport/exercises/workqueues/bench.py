@@ -16,7 +16,7 @@ from labsupport.exercises.workqueues.wiretap import Event, Stop, Wiretap
 from labsupport.services import RabbitMQ
 
 WAIT_S = 25.0  # for what takes milliseconds on an idle machine
-PATIENCE_S = 12.0  # before a check says of something that it will never happen
+PATIENCE_S = 20.0  # before a check says of something that it will never happen
 ACK = "Basic.Ack"
 SETTLING = (ACK, "Basic.Nack", "Basic.Reject")
 
