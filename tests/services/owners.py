@@ -102,11 +102,12 @@ def leftovers(root: Path) -> list[str]:
 
 def command_line(pid: int) -> list[str]:
     """The words of a process's command line; none for one that has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").split()
-    except FileNotFoundError:
-        argv = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
-        return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
+    if os.path.isdir("/proc/self"):
+        with contextlib.suppress(OSError):
+            return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ").split()
+        return []
+    argv = ["ps", "-ww", "-o", "args=", "-p", str(pid)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
 
 
 def until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
