@@ -26,7 +26,7 @@ from labsupport.services.wire import NotYet, amqp, http, patience, resp
 from labsupport.services.wire import nats as wire_nats
 
 ROUNDS, QUICK_ROUNDS = 7, 3
-MORE_ROUNDS = 3  # times as many where an election with a random timeout is most of the time
+MORE_ROUNDS = 7  # times as many where an election with a random timeout is most of the time
 GOAL = 1.10
 PASSWORD = "floor"
 FLAGS = "+W w +P 65536 +t 1048576 +sbwt none +sbwtdcpu none +sbwtdio none +B i"
