@@ -13,6 +13,7 @@ another process, the `guard`: one for each Python process, started at first use 
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -85,6 +86,7 @@ class _Reaper:
         os.write(self.process.stdin.fileno(), b"".join(os.fsencode(message) + b"\0" for message in told))
 
 
+@functools.cache
 def machine() -> str:
     """Names this machine and, on Linux, its process namespace, in eight hexadecimal digits."""
     try:
