@@ -60,7 +60,7 @@ class Service:
     has_helpers = False  # processes of its own, in other process groups, which end a moment after it
     room_mb = 5  # what the files of one node take at the start, with something to spare
     ready_timeout_s = 30.0
-    poll_s = 0.001  # the shortest pause between two looks at a node that is not ready
+    poll_s = 0.0005  # the shortest pause between two looks at a node that is not ready
 
     def __init__(self, nodes: int = 1, *, port: int | None = None) -> None:
         name = type(self).__name__

@@ -77,27 +77,25 @@ class Etcd(Service):
                 # it yet would stall that question for a second (https://github.com/etcd-io/etcd/issues/4387).
                 timeouts = patience()
                 self._until(lambda: http.request(peer, "/version", timeout_s=next(timeouts)), f"{node.name} to be met")  # noqa: B023
-        for node in self._nodes:
-            self._until(self._probe_of(node), f"{node.name} to answer")
-            self._until(functools.partial(self._recognise, node), f"{node.name} to name its peers")
+        clusters = {self._until(self._probe_of(node), f"{node.name} to answer") for node in self._nodes}
+        members = self._until(functools.partial(_members, self._nodes[0]), "its members")
+        # etcd asks for no password: a stranger may have taken a port before ours could, and answer in its place.
+        if len(clusters) > 1 or members != {f"http://127.0.0.1:{peer}" for peer in self._peers}:
+            raise StartAgain("another etcd had taken a port")
 
-    def _recognise(self, node: Node) -> None:
-        """etcd asks for no password, so we ask it who it is: a stranger may have taken the port before it could."""
-        members = http.request(node.port, "/v3/cluster/member/list", {}, timeout_s=1.0)["members"]
-        peers = {url for member in members for url in member["peerURLs"]}
-        if peers != {f"http://127.0.0.1:{peer}" for peer in self._peers}:
-            raise StartAgain("another etcd had taken its port")
-
-    def _probe(self, node: Node, timeout_s: float) -> None:
+    def _probe(self, node: Node, timeout_s: float) -> str:
         """A linearizable read: it needs a leader that has heard from a majority, and changes nothing.
 
         While most members are down, one that is started again answers only them: it asks clients to wait until there
         is a leader.
+
+        Returns:
+            The identity of its cluster.
         """
         if self._most_run():
-            http.request(node.port, "/v3/kv/range", {"key": READY_KEY}, timeout_s=timeout_s)
-        else:
-            http.request(self._peers[self._nodes.index(node)], "/version", timeout_s=timeout_s)
+            answer = http.request(node.port, "/v3/kv/range", {"key": READY_KEY}, timeout_s=timeout_s)
+            return answer["header"]["cluster_id"]
+        return http.request(self._peers[self._nodes.index(node)], "/version", timeout_s=timeout_s)["etcdcluster"]
 
     def _find_leader(self) -> Node | None:
         """The member that calls itself the leader in the latest term: one that was frozen may not know of the next."""
@@ -117,3 +115,9 @@ class Etcd(Service):
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)
         http.request(address.port, "/v3/kv/range", {"key": READY_KEY}, timeout_s=1.0, host=address.hostname)
+
+
+def _members(node: Node) -> set[str]:
+    """Where the members of a node's cluster talk to each other."""
+    members = http.request(node.port, "/v3/cluster/member/list", {}, timeout_s=1.0)["members"]
+    return {url for member in members for url in member["peerURLs"]}
