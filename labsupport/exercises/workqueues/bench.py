@@ -149,8 +149,10 @@ class WorkerBench:
         return sum(body in bodies for event in events if who in ("", event.who) for body in event.bodies)
 
     def all_settled(self, bodies: Iterable[bytes], since: int = 0) -> bool:
-        """Whether each of these messages has been acknowledged or rejected."""
-        return all(self.settled(body, since=since) for body in bodies)
+        """Whether each of these messages has been acknowledged, or rejected for good: not put back into the queue."""
+        events = [event for event in self.tap.events[since:] if event.sent and event.name in SETTLING]
+        let_go = {body for event in events if not getattr(event.content, "requeue", False) for body in event.bodies}
+        return let_go.issuperset(bodies)
 
     def delivered(self, body: bytes) -> int:
         """How many times the broker has sent this message to a worker."""
