@@ -476,6 +476,8 @@ def _finish(venv: Path, root: Path, installed: dict[str, list[str]]) -> None:
 
 def _remove(venv: Path) -> None:
     """Remove an environment of ours, its made marker last, so that a removal cut off is recognised."""
+    if venv.is_symlink():
+        venv.unlink()  # what it points to is somebody else's
     if not venv.is_dir():
         return
     (venv / READY).unlink(missing_ok=True)

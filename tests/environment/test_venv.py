@@ -104,6 +104,19 @@ def test_a_course_that_was_moved_makes_its_environment_again(course):
     assert "removing .venv" in result.stderr
 
 
+def test_a_link_to_the_environment_of_another_copy_is_replaced_and_that_one_kept(course):
+    course.run("bench", "--json")
+    theirs = course.venv.rename(course.root.parent / "theirs")
+    moved = course.root.with_name("moved")
+    course.root.rename(moved)
+    course.root, course.venv = moved, moved / ".venv"
+    course.venv.symlink_to(theirs)
+
+    assert answer(course.run("bench", "--json")) == (str(course.venv), 1)
+    assert not course.venv.is_symlink()
+    assert (theirs / venv.READY).exists()
+
+
 def test_extras_come_once_and_are_begun_again_after_an_interruption(course):
     assert "Packages for more: installed" in course.run("fetch").stderr
     assert "Packages for" not in course.run("fetch").stderr
