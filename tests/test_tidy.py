@@ -40,8 +40,10 @@ LAYERS = {
     "messages": {"errors"},
     "trace": {"errors", "history", "messages"},
     "faults": {"errors"},
+    "nemesis": {"errors", "faults"},
     "node": {"errors", "messages"},
-    "sim": {"errors", "history", "messages", "trace", "faults", "node", "spacetime"},
+    "sim": {"errors", "history", "messages", "trace", "faults", "nemesis", "node", "spacetime"},
+    "cluster": {"errors", "history", "messages", "trace", "faults", "nemesis", "node", "services"},
     "spacetime": {"errors", "trace"},
     "search": {"errors", "history", "messages", "trace", "faults", "node", "sim", "spacetime"},
     "checkers": {"errors", "history", "messages"},
@@ -56,7 +58,7 @@ LAYERS = {
 }
 
 # These touch no socket, process, thread, clock or file.
-PURE = {"messages", "history", "trace", "faults", "node", "sim", "checkers"}
+PURE = {"messages", "history", "trace", "faults", "nemesis", "node", "sim", "checkers"}
 WORLDLY = set(
     [
         "asyncio",

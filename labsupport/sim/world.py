@@ -11,11 +11,11 @@ from typing import Any
 from labsupport import node as contract
 from labsupport.faults import Faults, Link
 from labsupport.messages import Error, Message, not_a_message
+from labsupport.nemesis import Nemesis
 from labsupport.node import Node
 from labsupport.sim import guard
 from labsupport.sim.core import SECOND, Core, CrashNow, Host, Wait
 from labsupport.sim.failures import exception_violation, failure
-from labsupport.sim.nemesis import Nemesis
 from labsupport.sim.properties import Property, Violated
 
 _CALM_MS = 5.0  # the longest mean delay of a link in a calm network

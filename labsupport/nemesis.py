@@ -1,22 +1,24 @@
-"""Whoever makes things go wrong in a simulated world: planned faults, and faults drawn at random."""
+"""Whoever makes things go wrong in a world: planned faults, and faults drawn at random.
+
+The same for the simulation and for real processes. A world has ``seed``, ``now_s``, ``hosts`` (each with ``name``, ``up``,
+``client`` and ``sent``), the acts ``crash restart pause resume cut heal calm``, and a calendar ``_at``.
+"""
 
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import Any
 
 from labsupport.errors import LearnerError
 from labsupport.faults import Crash, Faults, Partition, Pause, Skew
-from labsupport.sim.core import SECOND, Host
 
-if TYPE_CHECKING:
-    from labsupport.sim.world import World
+SECOND = 1_000_000  # a calendar counts in whole microseconds
 
 
 class Nemesis:
     """Carries out the faults of one world, from a random stream of its own."""
 
-    def __init__(self, world: World, faults: Faults) -> None:
+    def __init__(self, world: Any, faults: Faults) -> None:
         self.world, self.faults = world, faults
         self.random = random.Random(f"{world.seed}/nemesis")
         self.targets = [host for host in world.hosts.values() if not host.client]
@@ -47,14 +49,14 @@ class Nemesis:
         """Whether a node is to crash at this very save."""
         return not self.stopped and self.random.random() < chance
 
-    def crash(self, host: Host, at_save: str = "") -> None:
+    def crash(self, host: Any, at_save: str = "") -> None:
         """Crash a node, and restart it after a while."""
         if host.up:
             lose_disk = bool(self.faults.lose_disk) and self.random.random() < self.faults.lose_disk
             self.world.crash(host.name, lose_disk, at_save)
             self._after_ms(self.faults.down_ms, lambda: self.world.restart(host.name))
 
-    def crash_soon(self, host: Host) -> None:
+    def crash_soon(self, host: Any) -> None:
         """Crash a node within the next few messages."""
         self._after_ms((0.0, 20.0), lambda: self.stopped or self.crash(host))
 
@@ -95,12 +97,12 @@ class Nemesis:
         return self.likely_leader().name if name == "leader" else name
 
     @staticmethod
-    def _skew(host: Host, rate: float, offset_s: float) -> None:
+    def _skew(host: Any, rate: float, offset_s: float) -> None:
         host.rate, host.offset = rate, offset_s
 
     # -------------------------------------------------------------------------------------------- at random
 
-    def likely_leader(self) -> Host:
+    def likely_leader(self) -> Any:
         """The node that last noted that it leads; without notes, the one that has sent most of late."""
         leader = self.world._leader
         if leader is not None and leader.up:
@@ -110,7 +112,7 @@ class Nemesis:
             host.sent = 0
         return busiest
 
-    def _victim(self) -> Host:
+    def _victim(self) -> Any:
         if self.faults.aim and self.random.random() < self.faults.aim:
             return self.likely_leader()
         return self.random.choice(self.targets)
