@@ -42,6 +42,7 @@ class Message:
 
     wire_type: str = ""
     wire_names: tuple[str, ...] = ()
+    _defaults: tuple[Callable[[], Any] | None, ...] = ()
 
 
 def message(cls: type | None = None, *, wire_type: str = "") -> Any:
@@ -83,11 +84,22 @@ def message(cls: type | None = None, *, wire_type: str = "") -> Any:
     made.wire_type = wire_type or snake(cls.__name__)
     made.wire_names = tuple(_wire_name(name) for name in names)
     made._pack, made._unpack = _packer(made), _unpacker(made)
-    KNOWN[made.wire_type] = made
+    made._defaults = tuple(map(_default, dataclasses.fields(made)))
+    if made.wire_type not in KNOWN or not made.__module__.startswith("labsupport."):
+        KNOWN[made.wire_type] = made  # the course's own messages never take the place of a learner's
     return made
 
 
 KNOWN: dict[str, type[Message]] = {}  # the newest class of each wire type: a notebook cell may be run again
+
+
+def learners() -> dict[str, type[Message]]:
+    """The message classes that were not defined by this package, by wire type.
+
+    Whoever sends a node class to another process by value sends these along: a class that only arrives, such as an
+    answer, is named nowhere in the node's code. There, ``KNOWN.update(...)`` makes them known.
+    """
+    return {name: kind for name, kind in KNOWN.items() if not kind.__module__.startswith("labsupport.")}
 
 
 def snake(name: str) -> str:
@@ -136,17 +148,15 @@ def from_body(
             do=f"write a @message class for it, with the fields {', '.join(k for k in received if k not in RESERVED)}",
         )
     values = []
-    for field, name in zip(dataclasses.fields(kind), kind.wire_names, strict=True):
+    for name, default in zip(kind.wire_names, kind._defaults, strict=True):
         if name in received:
             values.append(plain(received[name]))
-        elif field.default is not dataclasses.MISSING:
-            values.append(field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            values.append(field.default_factory())
+        elif default is not None:
+            values.append(default())
         else:
             raise LearnerError(
                 f"A message of type {wire_type!r} came from {sender or 'somewhere'} without the field {name!r}.",
-                do=f"give {kind.__name__}.{field.name} a default value, or make the sender fill it in",
+                do=f"give {kind.__name__}.{name} a default value, or make the sender fill it in",
             )
     return kind._unpack(tuple(values), sender, received.get("msg_id"))
 
@@ -261,6 +271,14 @@ def _shown(value: Any) -> str:
 # ------------------------------------------------------------------------------------------------ code per class
 
 _DECLARED = {"int": int, "str": str, "bool": bool, "list": list, "dict": dict, "float": float}
+
+
+def _default(field: dataclasses.Field) -> Callable[[], Any] | None:
+    """What makes a field's default; kept because `dataclasses.MISSING` is another object after a journey by pickle."""
+    if field.default is not dataclasses.MISSING:
+        value = field.default
+        return lambda: value
+    return None if field.default_factory is dataclasses.MISSING else field.default_factory
 
 
 def _wire_name(name: str) -> str:

@@ -49,7 +49,8 @@ LAYERS = {
     "checkers": {"errors", "history", "messages"},
     "services": {"errors"},
     "view": {"errors", "history", "checkers"},
-    "exercises": {"errors", "history", "checkers", "services", "view"},
+    "exercises": {"errors", "history", "checkers", "services", "view"}
+    | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads"},
     "grading": {"errors", "history", "checkers", "services", "view", "exercises"},
     "bench": {"errors"},
     "cli": {"errors", "environment", "history", "checkers", "services", "view", "exercises", "grading", "bench"},

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from labsupport.errors import LearnerError
+from labsupport.messages import learners
+from labsupport.node import Node
 from labsupport.services import reaper
 
 KEPT_OUTPUT = 10_000  # bytes of a child's output that are kept: what a person would read, and no flood
@@ -36,6 +38,12 @@ class Failure:
     kind: str
     message: str
     frames: tuple[tuple[str, int, str, str], ...] = ()
+
+    @classmethod
+    def of(cls, kind: str, message: str, frames: Sequence[Sequence[Any]]) -> Failure:
+        """A failure as `labsupport.exercises.host` tells it; the lines of a notebook's cells are known only here."""
+        known = ((file, line, name, text or linecache.getline(file, line).strip()) for file, line, name, text in frames)
+        return cls(kind, message, tuple(known))
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -52,6 +60,14 @@ class ChildEnded(Exception):
         self.child, self.waiting_for = child, waiting_for
 
 
+class Gone(BaseException):
+    """Carries the reason out of a simulated world, which takes every Exception for one of its nodes' own."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Interrupted(Exception):
     """The learner pressed stop while a check was running."""
 
@@ -61,7 +77,8 @@ class Answer:
 
     Args:
         takes: the names of the objects, as the exercise lists them.
-        kind: "pickle" (of the tuple of objects) or "source" (Python that defines them).
+        kind: "pickle" (of the tuple of objects and the message classes that their nodes need, by wire type) or
+            "source" (Python that defines them).
         data: those bytes.
         name: the file name that tracebacks show for a source.
     """
@@ -80,8 +97,9 @@ class Answer:
         """
         import cloudpickle
 
+        nodes = any(isinstance(value, type) and issubclass(value, Node) for value in objects)
         try:
-            return cls(takes, "pickle", cloudpickle.dumps(tuple(objects)))
+            return cls(takes, "pickle", cloudpickle.dumps((tuple(objects), learners() if nodes else {})))
         except Exception as error:  # pickling runs arbitrary __reduce__ methods
             raise LearnerError(
                 f"{', '.join(takes)} cannot be sent to another process: {error}",
@@ -96,12 +114,15 @@ class Answer:
         path = pathlib.Path(path)
         return cls(takes, "source", path.read_bytes(), str(path))
 
-    def start(self, driver: Callable[..., Any], *, path: Sequence[str] = (), **args: Any) -> Child:
+    def start(
+        self, driver: Callable[..., Any], *, path: Sequence[str] = (), fds: Sequence[int] = (), **args: Any
+    ) -> Child:
         """Start a child process that loads this answer and calls ``driver(given, tell, **args)``.
 
         Args:
             driver: a module-level function, plain or ``async``; it runs in the child.
             path: directories that the child puts first on ``sys.path``.
+            fds: open files that it keeps, under the same numbers.
             args: JSON values for the driver.
         """
         order = {
@@ -112,7 +133,7 @@ class Answer:
             "name": self.name,
             "path": [*path, *(entry or os.getcwd() for entry in sys.path)],
         }
-        child = Child(json.dumps(order).encode() + b"\n" + self.data, self.interrupted)
+        child = Child(json.dumps(order).encode() + b"\n" + self.data, self.interrupted, fds)
         self.children.append(child)
         return child
 
@@ -136,7 +157,7 @@ class Answer:
 class Child:
     """One process that runs a learner's code; use it as a context manager."""
 
-    def __init__(self, order: bytes, interrupted: threading.Event) -> None:
+    def __init__(self, order: bytes, interrupted: threading.Event, fds: Sequence[int] = ()) -> None:
         self.failure: Failure | None = None
         self.exit_status: int | None = None
         self._killed = False
@@ -156,7 +177,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=(child_report,),
+                pass_fds=(child_report, *fds),
                 start_new_session=True,
             )
         finally:
@@ -350,11 +371,7 @@ class Child:
         elif "result" in record:
             self._result.append(record["result"])
         elif "failed" in record and (self.failure is None or record["failed"] == "NotImplementedError"):
-            frames = (
-                (file, line, name, text or linecache.getline(file, line).strip())
-                for file, line, name, text in record["frames"]
-            )
-            self.failure = Failure(record["failed"], record["message"], tuple(frames))
+            self.failure = Failure.of(record["failed"], record["message"], record["frames"])
 
 
 def _environment(home: pathlib.Path) -> dict[str, str]:
@@ -362,7 +379,8 @@ def _environment(home: pathlib.Path) -> dict[str, str]:
     root = str(pathlib.Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
     quiet = {"GRPC_VERBOSITY": "NONE", "PYTHONUNBUFFERED": "1", "PYTHONFAULTHANDLER": "1"}
-    return {**os.environ, "TMPDIR": str(home), "PYTHONPATH": path, **quiet}
+    same = {"PYTHONHASHSEED": "0"}  # one seed, one verdict, even of code that walks through sets
+    return {**os.environ, "TMPDIR": str(home), "PYTHONPATH": path, **quiet, **same}
 
 
 def _place(file: str) -> str:

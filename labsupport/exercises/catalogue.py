@@ -25,6 +25,7 @@ class Exercise:
         check: ``check(answer, run)``; returns when the answer is right, calls ``run.reject`` when it is not.
         misconceptions: for each known mistake, its name and the sentence that says what is wrong in that thought.
         hints: three rungs: where to look, what to ask yourself, the shape of the answer in words.
+        cases: the situations of `labsupport.exercises.worlds` that the check goes through, for `replay`.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Exercise:
     check: Callable[..., Any]
     misconceptions: Mapping[str, str]
     hints: tuple[str, str, str]
+    cases: tuple[Any, ...] = ()
 
     @property
     def call(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from labsupport.errors import LabError
-from labsupport.exercises.answer import STEP_S, Answer, ChildEnded, Interrupted
+from labsupport.exercises.answer import STEP_S, Answer, ChildEnded, Gone, Interrupted
 from labsupport.exercises.catalogue import Exercise
 from labsupport.history import Outcome, Verdict
 
@@ -108,9 +108,7 @@ def run_check(exercise: Exercise, answer: Answer, *, seed: int, full: bool = Fal
 
 def _decide(exercise: Exercise, answer: Answer, run: Run) -> Decided:
     try:
-        tried = exercise.check(answer, run)
-        if inspect.iscoroutine(tried):
-            tried = asyncio.run(tried)
+        tried = _tried(exercise, answer, run)
         return Decided(Outcome.PASS, tried or "all that was tried came out right")
     except Decided as decision:
         return decision
@@ -133,6 +131,14 @@ def _decide(exercise: Exercise, answer: Answer, run: Run) -> Decided:
             "the check itself failed; this is a bug of the course, not yours",
             evidence=tuple("".join(lines).splitlines()[-12:]),
         )
+
+
+def _tried(exercise: Exercise, answer: Answer, run: Run) -> str | None:
+    try:
+        tried = exercise.check(answer, run)
+        return asyncio.run(tried) if inspect.iscoroutine(tried) else tried
+    except Gone as gone:
+        raise gone.reason from None
 
 
 def _ended(ended: ChildEnded) -> Decided:

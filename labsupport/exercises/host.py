@@ -26,6 +26,8 @@ import traceback
 import types
 from typing import Any
 
+from labsupport.messages import KNOWN
+
 MAX_FRAMES = 12  # deep recursions say nothing more after that
 
 
@@ -71,7 +73,9 @@ def load(kind: str, data: bytes, name: str, takes: list[str]) -> types.SimpleNam
     if kind == "pickle":
         import cloudpickle
 
-        return types.SimpleNamespace(**dict(zip(takes, cloudpickle.loads(data), strict=True)))
+        objects, messages = cloudpickle.loads(data)
+        KNOWN.update(messages)
+        return types.SimpleNamespace(**dict(zip(takes, objects, strict=True)))
     source = data.decode()
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     module = types.ModuleType("__main__")

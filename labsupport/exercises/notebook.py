@@ -1,4 +1,4 @@
-"""What a lesson's cells call: `check`, `hint`, `predict`, `progress` and `what_you_saw`."""
+"""What a lesson's cells call: `check`, `replay`, `hint`, `predict`, `progress` and `what_you_saw`."""
 
 from __future__ import annotations
 
@@ -51,6 +51,28 @@ def check(exercise_id: str, *objects: Any, seed: int = SEED) -> VerdictCard:
         misconception=exercise.misconceptions.get(verdict.misconception, ""),
         next_hint=f'hint("{exercise.id}")' if verdict.outcome is Outcome.FAIL else "",
     )
+
+
+def replay(exercise_id: str, *objects: Any, case: str, seed: int) -> Any:
+    """Run one of a check's cases again, here, on your own class; a failing check prints the call.
+
+    Args:
+        exercise_id: such as "00.2".
+        objects: what the exercise asks for, in its order.
+        case, seed: as the check has printed them.
+
+    Returns:
+        The `World` in which it ran: ``print(world.trace)`` shows every event, ``world["n1"]`` a node as it was at the
+        end, ``world.violation`` what went wrong.
+    """
+    exercise = catalogue.find(exercise_id)
+    found = [one for one in exercise.cases if one.name == case]
+    if not found:
+        raise LearnerError(
+            f"exercise {exercise.id} has no case {case!r}",
+            do=f"choose from {', '.join(repr(one.name) for one in exercise.cases) or 'nothing: it has none'}",
+        )
+    return found[0].run(dict(zip(exercise.takes, objects, strict=True)), seed)
 
 
 def hint(exercise_id: str, rung: int | None = None) -> HintCard:
