@@ -368,7 +368,7 @@ class Service:
                     cause=f"the last answer was: {last or type(last).__name__}",
                     do="look at its log with .logs(), and whether this machine is very busy",
                 )
-            time.sleep(max(self.poll_s, min(0.03 * waited_s, 0.02)))  # so a pause adds next to nothing to the wait
+            time.sleep(max(self.poll_s, min(0.01 * waited_s, 0.005)))  # so a pause adds next to nothing to the wait
 
     def _check_deaths(self, nodes: Sequence[Node] | None) -> None:
         dead = [node for node in ([*self._nodes, *self._others] if nodes is None else nodes) if node._died()]

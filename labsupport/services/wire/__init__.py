@@ -7,6 +7,7 @@ which a service begins to answer.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 
 
@@ -21,12 +22,11 @@ def connect(port: int, timeout_s: float, host: str = "127.0.0.1") -> socket.sock
 
 
 def patience(first_s: float = 0.02, most_s: float = 1.0) -> Iterator[float]:
-    """Timeouts for one attempt after another: short at first, a tenth longer each time.
+    """Timeouts for one attempt after another: short at first, then a tenth of the time that has passed.
 
     Some services do not refuse a request that comes too early but never answer it, so a long timeout would become the
     time of the start; on a busy machine a short one would never be enough. So at most a tenth of the time is lost.
     """
-    timeout_s = first_s
+    began = time.monotonic()
     while True:
-        yield timeout_s
-        timeout_s = min(timeout_s * 1.1, most_s)
+        yield min(max(first_s, 0.1 * (time.monotonic() - began)), most_s)
