@@ -187,10 +187,10 @@ def _raised(world: Core, error: Exception) -> tuple:
 class Stage:
     """All worlds of one child, and the line to the judge."""
 
-    def __init__(self, given: Any, tell: Callable[..., None], fd: int) -> None:
+    def __init__(self, given: Any, tell: Callable[..., None], fd: int, names: list[str]) -> None:
         self._tell, self._told = tell, False
         self._in, self._out = os.fdopen(os.dup(fd), "rb"), os.fdopen(fd, "wb")
-        self.kinds = vars(given)
+        self.kinds = {name: getattr(given, name) for name in names}
         self.worlds: dict[int, Hosted] = {}
 
     def speak(self, answer: list) -> list | None:
@@ -202,8 +202,8 @@ class Stage:
 
     def run(self) -> None:
         """Answer the judge until it goes."""
-        kinds = [kind for kind in self.kinds.values() if isinstance(kind, type) and issubclass(kind, Node)]
-        known = {name: sorted(contract.handlers_of(kind)) for name, kind in self.kinds.items() if kind in kinds}
+        known = {name: sorted(contract.handlers_of(kind)) for name, kind in self.kinds.items()}
+        kinds = list(self.kinds.values())
         with guard.watching(types.SimpleNamespace(kind=kind) for kind in kinds):
             before = suspicion.shared_values(kinds)
             order = self.speak([known])
@@ -239,6 +239,6 @@ def _complaint(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return []
 
 
-def serve_nodes(given: Any, tell: Callable[..., None], fd: int) -> None:
+def serve_nodes(given: Any, tell: Callable[..., None], fd: int, names: list[str]) -> None:
     """The driver: hold the learner's node classes and let the judge lead them."""
-    Stage(given, tell, fd).run()
+    Stage(given, tell, fd, names).run()

@@ -25,7 +25,7 @@ from labsupport.sim.properties import Violated
 
 HANDLER_S = 20.0  # a handler takes microseconds; one that takes this long never ends
 LONGEST = 64_000_000  # bytes of one line
-_DECODER = json.JSONDecoder(parse_constant=lambda word: _odd(f"the number {word}"))
+_DECODER = json.JSONDecoder(parse_constant=int)  # raises ValueError: NaN and infinity are not JSON
 _TYPE = re.compile(r"[a-z0-9_]{1,200}\Z")
 
 
@@ -77,19 +77,22 @@ class Session:
 
     Args:
         answer: the learner's answer.
+        names: those of its objects that are node classes; all when not given.
 
     Attributes:
         kinds: for each of the learner's names a node class that stands in for it.
         calls: how many events the child has handled.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, *names: str) -> None:
         self._answer, self._buffer, self.calls = answer, b"", 0
         self._worlds: weakref.WeakKeyDictionary[Core, int] = weakref.WeakKeyDictionary()
         self._letters: dict[tuple, type[Message]] = {("error", "code", "text"): Error}
         self._socket, theirs = socket.socketpair()
         with theirs:
-            self._child = answer.start(hosted.serve_nodes, fds=[theirs.fileno()], fd=theirs.fileno())
+            self._child = answer.start(
+                hosted.serve_nodes, fds=[theirs.fileno()], fd=theirs.fileno(), names=names or answer.takes
+            )
         self._socket.settimeout(STEP_S)
         try:
             (known,) = self._line("your class to be loaded")
@@ -163,6 +166,8 @@ class Session:
     def shared(self) -> LearnerError | None:
         """What the learner's nodes share behind the network's back; None if nothing."""
         told = self.ask("a look at what your nodes share", "shared")
+        if told and [type(text) for text in told] != [str, str, str]:
+            raise _odd(str(told)[:100])
         return LearnerError(told[0], cause=told[1], do=told[2]) if told else None
 
     # -------------------------------------------------------------------------------------------- making classes
@@ -219,7 +224,7 @@ class StandIn(Node):
         if answer is None:
             self._lead(ctx, "late", "an `async def` handler", token)
         else:
-            self._lead(ctx, "told", "an `async def` handler", token, body(answer, answer._msg_id))
+            self._lead(ctx, "told", "an `async def` handler", token, body(answer, getattr(answer, "_msg_id", None)))
 
     def _lead(self, ctx: Context, what: str, handler: str, *rest: Any) -> None:
         """Let an event happen to the learner's node, and do here what it does there."""

@@ -62,7 +62,7 @@ from labsupport.trace import Trace
 
 IN_GRADING = 5  # times as many runs
 ALIKE = 4  # more failed runs to look for when the first one does not shrink: the shortest is shown
-LINES = 40  # of a trace in the evidence
+FIRST_LINES, LAST_LINES = 26, 12  # of a trace in the evidence, when it is long
 STORM = "Storm"
 CALM = Faults()
 
@@ -228,19 +228,21 @@ class Nodes(Session):
             run.reject(case.shared, shared.what, expected=shared.do, got=shared.cause, evidence=[shared.what])
 
     def _reject(self, run: Run, case: Case, seed: int, world: World) -> None:
+        if not isinstance(world.violation.error, (LabError, Raised, type(None))):
+            raise world.violation.error  # of a client or a property: a bug of the course
         violated, trace, seed = self._shortest(case, seed, world)
         call = f"{run.exercise.call.replace('check(', 'replay(')[:-1]}, case={case.name!r}, seed={seed})"
         run.reject(
             case.misconception(violated),
             violated.sentence,
-            evidence=[*_told(violated.error), *drawn(trace, lines=LINES).splitlines(), f"see it again: {call}"],
+            evidence=[*_told(violated.error), *_picture(trace), f"see it again: {call}"],
             **_sides(violated),
         )
 
     def _shortest(self, case: Case, seed: int, world: World) -> tuple[Violated, Trace, int]:
         """The violation with the shortest trace that shows it: shrunk, or else of a few seeds the shortest."""
         if world.violation.name == STORM:
-            return world.violation, Trace(world.hosts, world.trace.records[:LINES], seed), seed
+            return world.violation, Trace(world.hosts, world.trace.records[: FIRST_LINES + LAST_LINES], seed), seed
         scenario = case.scenario(self.kinds)
         found = shrink.shrink(scenario, world, len(scenario.kind), budget=20_000)
         if found is not None:
@@ -252,6 +254,15 @@ class Nodes(Session):
             if alike and len(again.trace) < len(best[1]):
                 best = (again.violation, again.trace, other)
         return best
+
+
+def _picture(trace: Trace) -> list[str]:
+    """The trace as a space-time diagram, the middle of a long one left out."""
+    lines = drawn(trace, lines=len(trace)).splitlines()
+    left_out = len(lines) - 1 - FIRST_LINES - LAST_LINES
+    if left_out <= 1:
+        return lines
+    return [*lines[: FIRST_LINES + 1], f"          ... {left_out} events are not shown ...", *lines[-LAST_LINES:]]
 
 
 def _told(error: BaseException | None) -> Iterator[str]:
