@@ -27,6 +27,7 @@ _HOME_OF = {
     "Skew": "faults",
     "Property": "sim.properties",
     "World": "sim.world",
+    "Cluster": "cluster.cluster",
     "explore": "search",
     "drawn": "spacetime",
     "Nats": "services",

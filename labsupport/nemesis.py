@@ -1,7 +1,7 @@
 """Whoever makes things go wrong in a world: planned faults, and faults drawn at random.
 
-The same for the simulation and for real processes. A world has ``seed``, ``now_s``, ``hosts`` (each with ``name``, ``up``,
-``client`` and ``sent``), the acts ``crash restart pause resume cut heal calm``, and a calendar ``_at``.
+The same for the simulation and for real processes. A world has ``seed``, ``now_s``, ``hosts`` (each with ``name``,
+``up``, ``client`` and ``sent``), the acts ``crash restart pause resume cut heal calm``, and a calendar ``_at``.
 """
 
 from __future__ import annotations

@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from labsupport.history import Ending, History, Operation
 from labsupport.messages import packed_body, text
 
-# A message under way: (number, sender, receiver, message class, packed fields, msg_id, in_reply_to).
+# A message under way: (number, sender, receiver, message class, packed fields, msg_id, in_reply_to). Between real
+# processes the class is None, and its fields are the line that the sender wrote.
 Envelope = tuple
 
 # The kinds of events. Those in STEPS are what a world chooses to do; the others follow from them.
@@ -153,7 +155,7 @@ class Trace(Sequence):
 def _told(kind: str, detail: Any) -> Any:
     """A record's detail in plain values."""
     if kind in ("send", "deliver"):
-        return (*detail[:3], detail[3].wire_type, *detail[4:])
+        return (*detail[:3], detail[3] and detail[3].wire_type, *detail[4:])
     if kind == "lose":
         return (*_told("send", detail[0]), detail[1])
     return detail
@@ -167,12 +169,13 @@ def _explain(nodes: tuple[str, ...], records: list[tuple]) -> Iterator[Event]:
         fields: dict[str, Any] = {}
         if kind in ("send", "deliver", "lose"):
             envelope = detail[0] if kind == "lose" else detail
-            number, source, dest, message_kind, parts, msg_id, in_reply_to = envelope
+            number, source, dest, *packed = envelope
+            body = packed_body(*packed) if packed[0] is not None else json.loads(packed[1])["body"]
             fields = {
                 "message": number,
                 "peer": dest if kind == "send" else source,
-                "body": packed_body(message_kind, parts, msg_id, in_reply_to),
-                "label": detail[1] if kind == "lose" else message_kind.wire_type,
+                "body": body,
+                "label": detail[1] if kind == "lose" else str(body.get("type", "")),
                 "cause": sent.get(number, (None,))[0] if kind != "send" else None,
             }
         else:

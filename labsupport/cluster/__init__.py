@@ -1,0 +1,1 @@
+"""Real processes that speak the Maelstrom node protocol, and the router between them that makes things go wrong."""

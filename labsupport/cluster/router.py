@@ -1,0 +1,569 @@
+"""The network of a cluster: one thread that carries every message, applies the faults, and writes down what happened.
+
+All that it holds belongs to that thread; others leave orders with `post` and `ask`. A message goes through as the very
+bytes that its sender wrote. What is decided about it goes by the process that wrote it, never by its ``src``, because
+nodes pass on requests of clients under the client's name.
+
+Source: https://github.com/jepsen-io/maelstrom, doc/protocol.md and src/maelstrom/net.clj.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import os
+import random
+import selectors
+import threading
+import time
+from collections.abc import Callable, Iterable
+from heapq import heappop, heappush
+from typing import Any
+
+from labsupport.cluster.process import Process
+from labsupport.cluster.report import NodeCrashed, Problems
+from labsupport.cluster.services import NAMES, Service
+from labsupport.errors import LabBug
+from labsupport.faults import Faults, Link
+from labsupport.nemesis import SECOND, Nemesis
+
+TRACE = "#trace"  # the receiver of what our own nodes tell of themselves
+STARTER = "c0"  # the client that sends `init`
+MOST_RECORDS, MOST_RECORDED_BYTES = 400_000, 200_000_000  # the older half of the messages is forgotten then
+MOST_HELD = 200_000  # messages for a node that stands still or has not begun
+LOOK_S = 0.05  # how often it looks whether a process has ended without closing its output
+_MANY = frozenset({"send", "deliver", "lose", "save", "timer", "timeout", "wake"})  # what may be forgotten
+_NO_FAULT = Link(delay_ms=0, least_ms=0, distribution="constant")
+
+_read = json.JSONDecoder().decode
+
+
+def write(body: Any) -> bytes:
+    """JSON as it goes over the wire, without its newline."""
+    return json.dumps(body, separators=(",", ":")).encode()
+
+
+class Way:
+    """One direction between two ends: its rule, its own stream of random numbers, and what it has carried."""
+
+    __slots__ = ("between_nodes", "direct", "random", "received", "rule", "sent", "source", "target")
+
+    def __init__(self, source: End, target: End, rule: Link, seed: int) -> None:
+        self.source, self.target = source, target
+        self.between_nodes = not (source.client or target.client)
+        self.random = random.Random(f"{seed}/link/{source.name}/{target.name}")
+        self.sent = self.received = 0
+        self.follow(rule if self.between_nodes else _NO_FAULT)
+
+    def follow(self, rule: Link) -> None:
+        """Take a rule from now on."""
+        self.rule = rule
+        self.direct = not (rule.delay_ms or rule.least_ms or rule.loss or rule.duplicate or rule.straggle)
+
+
+class End:
+    """Whoever sends and receives: a node, a client, a service."""
+
+    def __init__(self, name: str, *, client: bool = False) -> None:
+        self.name, self.client = name, client
+        self.ways: dict[str, Way] = {}
+        self.up, self.paused, self.ready = True, False, True
+        self.sent = 0  # since the nemesis has last asked who is busy
+        self.backlog: list[tuple[Way, tuple]] = []
+
+    def receive(self, line: bytes) -> None:
+        """Take a message that has arrived."""
+
+
+class Mailbox(End):
+    """A client's end: its messages go to a function, in the router's thread."""
+
+    def __init__(self, name: str, receive: Callable[[dict], None]) -> None:
+        super().__init__(name, client=True)
+        self._receive = receive
+
+    def receive(self, line: bytes) -> None:
+        self._receive(_read(line.decode()))
+
+
+class ServiceEnd(End):
+    """The end of a service, which answers in the router's thread."""
+
+    def __init__(self, router: Router, name: str) -> None:
+        super().__init__(name)
+        self._router, self._service = router, Service(name, router.seed)
+
+    def receive(self, line: bytes) -> None:
+        message = _read(line.decode())
+        client = message.get("src")
+        answer = {"src": self.name, "dest": client, "body": self._service.handle(client, message["body"])}
+        self._router.take(self, write(answer))
+
+
+class NodeEnd(End):
+    """A node's end: its present process, if it has one."""
+
+    def __init__(self, router: Router, name: str) -> None:
+        super().__init__(name)
+        self.up = self.ready = False
+        self.process: Process | None = None
+        self.log = bytearray()
+        self.lives = 0
+        self.expected = False  # whether its death is our doing
+        self._router = router
+
+    def receive(self, line: bytes) -> None:
+        if self.process.write(line):
+            self._router.to_flush[self] = None
+        else:
+            self._router.problems.add(self.name, "full", f"{self.name} does not read: messages to it are lost.")
+
+
+class Router:
+    """The thread that carries messages; `labsupport.cluster.cluster.Cluster` is what people use.
+
+    Args:
+        names: of the nodes.
+        faults: what is to go wrong.
+        seed: what chance is drawn from.
+        spawn: starts the process of a node: (name, how many lives it had, its log) -> Process.
+        wipe: empties the disk of a node that loses it.
+        recording: whether messages are written down.
+    """
+
+    def __init__(
+        self,
+        names: Iterable[str],
+        faults: Faults,
+        seed: int,
+        spawn: Callable[[str, int, bytearray], Process],
+        wipe: Callable[[str], None],
+        recording: bool,
+    ) -> None:
+        self.faults, self.seed, self._spawn, self._wipe, self._recording = faults, seed, spawn, wipe, recording
+        self.hosts: dict[str, NodeEnd] = {name: NodeEnd(self, name) for name in names}
+        self.services = {name: ServiceEnd(self, name) for name in NAMES if name not in self.hosts}
+        self.ends: dict[str, End] = {**self.hosts, **self.services}
+        self.records: list[tuple] = []
+        self.forgotten = self.held = 0
+        self.problems = Problems()
+        self.crashed: dict[str, NodeCrashed] = {}  # nodes that have ended by themselves
+        self.on_crash: list[Callable[[str], None]] = []
+        self.changed = threading.Condition()  # whoever waits for a node looks again
+        self.to_flush: dict[NodeEnd, None] = {}
+        self.boot_s = self.origin_s = time.monotonic()  # the nodes' clocks count from the former
+        self.now_us = 0
+        self.nemesis = Nemesis(self, faults)
+        self._leader: NodeEnd | None = None
+        self._cut: frozenset[tuple[str, str]] = frozenset()
+        self._heap: list[tuple] = []
+        self._number = self._turn = self._recorded_bytes = 0
+        self._selector = selectors.DefaultSelector()
+        self._posted: collections.deque[tuple[Callable, tuple]] = collections.deque()
+        self._bell, self._rope = os.pipe()
+        self._rung = self._stopping = False
+        for fd in (self._bell, self._rope):
+            os.set_blocking(fd, False)
+        self._selector.register(self._bell, selectors.EVENT_READ, (self._answer_bell, None))
+        self._broken: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="cluster-router", daemon=True)
+
+    # -------------------------------------------------------------------------------------------- from other threads
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def begin(self) -> None:
+        """All nodes are ready: time begins here, and so do the faults. What was before has times below zero."""
+        before = self.clock_us()
+        self.origin_s += before / SECOND
+        self._heap[:] = [(when - before, *rest) for when, *rest in self._heap]
+        self.records[:] = [(when - before, *rest) for when, *rest in self.records]
+        self.now_us = 0
+        self.nemesis.begin()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it works."""
+        return self._thread.is_alive() and not self._stopping
+
+    def post(self, act: Callable, *args: Any) -> None:
+        """Let the router call something soon."""
+        self._posted.append((act, args))
+        if not self._rung:
+            self._rung = True
+            os.write(self._rope, b".")
+
+    def ask(self, act: Callable, *args: Any) -> Any:
+        """Let the router call something, and return what it returns or raise what it raises."""
+        future: concurrent.futures.Future = concurrent.futures.Future()
+
+        def run() -> None:
+            try:
+                future.set_result(act(*args))
+            except BaseException as error:
+                future.set_exception(error)
+
+        self.check()
+        self.post(run)
+        while True:
+            try:
+                return future.result(0.25)
+            except concurrent.futures.TimeoutError:
+                self.check()
+
+    def check(self) -> None:
+        """Raise if the router does not work any more."""
+        if self._broken is not None:
+            raise LabBug("The router of the cluster has ended.", cause=repr(self._broken)) from self._broken
+
+    def stop(self) -> None:
+        """Kill every process and end the thread; returns when all are gone."""
+        if self._thread.is_alive():
+            self.post(self._stop)
+            self._thread.join()
+        elif self._thread.ident is None:
+            self._let_go()
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start, as of the present round."""
+        return self.now_us / SECOND
+
+    def clock_us(self) -> int:
+        """Microseconds since the start, now."""
+        return int((time.monotonic() - self.origin_s) * SECOND)
+
+    # -------------------------------------------------------------------------------------------- the loop
+
+    def _work(self) -> None:
+        try:
+            self._at(0, self._look_around, None, None)
+            while not self._stopping:
+                self._round()
+        except BaseException as error:
+            self._broken = error
+            for tell in list(self.on_crash):
+                tell("")
+        finally:
+            self._let_go()
+
+    def _round(self) -> None:
+        heap = self._heap
+        wait = max(0.0, heap[0][0] / SECOND - (time.monotonic() - self.origin_s)) if heap else None
+        ready = self._selector.select(wait)
+        self.now_us = self.clock_us()
+        for key, _ in ready:
+            act, thing = key.data
+            act(thing)
+        while heap and heap[0][0] <= self.now_us:  # `begin` sets it back
+            _, _, act, host, thing = heappop(heap)
+            act(host, thing)
+        while self.to_flush:
+            self._flush(self.to_flush.popitem()[0])
+        if len(self.records) > MOST_RECORDS or self._recorded_bytes > MOST_RECORDED_BYTES:
+            self._forget()
+
+    def _answer_bell(self, _: None) -> None:
+        os.read(self._bell, 64)
+        self._rung = False
+        while self._posted:
+            act, args = self._posted.popleft()
+            act(*args)
+
+    def _at(self, when_us: int, act: Callable, host: Any, thing: Any) -> None:
+        self._turn += 1
+        heappush(self._heap, (when_us, self._turn, act, host, thing))
+
+    def _forget(self) -> None:
+        """Drop the older half of the messages from the record; what clients, faults and notes say is kept."""
+        half = len(self.records) // 2
+        kept = [record for record in self.records[:half] if record[1] not in _MANY]
+        self.forgotten += half - len(kept)
+        self.records[:half] = kept
+        self._recorded_bytes //= 2
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _let_go(self) -> None:
+        for host in self.hosts.values():
+            if host.process is not None and not host.process.ended:
+                host.expected = True
+                host.process.kill()
+                host.process.drain(lambda line: None)
+                host.process.close()
+        self._selector.close()
+        os.close(self._bell)
+        os.close(self._rope)
+
+    # -------------------------------------------------------------------------------------------- messages
+
+    def take(self, source: End, line: bytes) -> None:
+        """A line that an end has sent."""
+        try:
+            message = _read(line.decode())
+            way = source.ways.get(message["dest"])
+            if way is None or message["src"].__class__ is not str or message["body"].__class__ is not dict:
+                line, way = self._look_closer(source, line, message)
+                if way is None:
+                    return
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self._stray(source, line)
+            return
+        self._number = number = self._number + 1
+        target = way.target
+        envelope = (number, source.name, target.name, None, line, None, None)
+        way.sent += 1
+        source.sent += 1
+        if self._recording:
+            self.records.append((self.now_us, "send", source.name, envelope))
+            self._recorded_bytes += len(line)
+        if way.direct:
+            self._arrive(way, envelope)
+        else:
+            self._travel(way, envelope)
+
+    def _travel(self, way: Way, envelope: tuple) -> None:
+        rule, stream = way.rule, way.random
+        if rule.loss and stream.random() < rule.loss:
+            self._lose(way, envelope, "lost on the way")
+            return
+        for _ in range(2 if rule.duplicate and stream.random() < rule.duplicate else 1):
+            self._at(self.now_us + int(rule.draw_delay_s(stream) * SECOND), self._arrive, way, envelope)
+
+    def _arrive(self, way: Way, envelope: tuple) -> None:
+        target = way.target
+        if self._cut and (way.source.name, target.name) in self._cut:
+            self._lose(way, envelope, "partition")
+        elif not target.up:
+            self._lose(way, envelope, "receiver is down")
+        elif target.paused or not target.ready:
+            self.held += 1
+            if len(target.backlog) < MOST_HELD:
+                target.backlog.append((way, envelope))
+            else:
+                self._lose(way, envelope, "too much is waiting")
+        else:
+            way.received += 1
+            if self._recording:
+                self.records.append((self.now_us, "deliver", target.name, envelope))
+            target.receive(envelope[4])
+
+    def _lose(self, way: Way, envelope: tuple, why: str) -> None:
+        if self._recording:
+            self.records.append((self.now_us, "lose", way.target.name, (envelope, why)))
+
+    def _release(self, host: NodeEnd) -> None:
+        """Hand over what was held back."""
+        backlog, host.backlog = host.backlog, []
+        for way, envelope in backlog:
+            self._arrive(way, envelope)
+
+    def _look_closer(self, source: End, line: bytes, message: dict) -> tuple[bytes, Way | None]:
+        """A message that is the first of its way, is for us, or is not quite as it should be."""
+        dest, body = message["dest"], message["body"]
+        if not isinstance(body, dict):
+            raise TypeError("a body is an object")
+        if dest == TRACE:
+            self._told(source, body)
+            self._recorded_bytes += len(line)
+            return line, None
+        if dest == STARTER:
+            self._started(source, body)
+            return line, None
+        if not isinstance(message.get("src"), str):
+            self.problems.nameless(source.name, line)
+            line = write({**message, "src": source.name})
+        if dest in source.ways:
+            return line, source.ways[dest]
+        target = self.ends.get(dest) if isinstance(dest, str) else None
+        if target is None:
+            self.problems.nowhere(source.name, dest, line, self.ends)
+            return line, None
+        way = source.ways[dest] = Way(source, target, self.faults.rule(source.name, dest, True), self.seed)
+        return line, way
+
+    def _stray(self, source: End, line: bytes) -> None:
+        if isinstance(source, NodeEnd):
+            text = line.decode(errors="replace").rstrip("\r")
+            if text.strip():
+                source.process.printed.append(text)
+                self.problems.stray(source.name, text)
+
+    def _told(self, source: End, body: dict) -> None:
+        """One of our own nodes tells what it has done."""
+        kind, detail = body["kind"], body["detail"]
+        detail = tuple(detail) if isinstance(detail, list) else detail
+        if kind == "note" and detail[0] == "leader":
+            self._leader = source
+        self.records.append((self.now_us, kind, source.name, detail))
+
+    def _started(self, source: End, body: dict) -> None:
+        if body.get("type") == "init_ok" and not source.ready:
+            source.ready = True
+            self._release(source)
+            self._tell_changed()
+        elif body.get("type") == "error":
+            self.problems.add(source.name, "init", f"{source.name} answered init with an error: {body.get('text')}")
+
+    # -------------------------------------------------------------------------------------------- processes
+
+    def launch(self, name: str) -> None:
+        """Start a node that is down."""
+        host = self.hosts[name]
+        if host.up:
+            return
+        process = host.process = self._spawn(name, host.lives, host.log)
+        self.records.append((self.now_us, "restart" if host.lives else "start", name, None))
+        host.up, host.expected, host.lives = True, False, host.lives + 1
+        self.crashed.pop(name, None)
+        self._selector.register(process.output, selectors.EVENT_READ, (self._readable, host))
+        self._selector.register(process.errors, selectors.EVENT_READ, (self._errors_readable, host))
+        body = {"type": "init", "msg_id": 1, "node_id": name, "node_ids": list(self.hosts)}
+        process.write(write({"src": STARTER, "dest": name, "body": body}))
+        self.to_flush[host] = None
+
+    def _readable(self, host: NodeEnd) -> None:
+        lines = host.process.read()
+        if lines is None:
+            self._selector.unregister(host.process.output)
+            self._at(self.now_us, self._look_after, host, host.process)
+            return
+        for line in lines:
+            self.take(host, line)
+
+    def _errors_readable(self, host: NodeEnd) -> None:
+        if not host.process.read_errors():
+            self._selector.unregister(host.process.errors)
+
+    def _flush(self, host: NodeEnd) -> None:
+        process = host.process
+        if process is None or process.ended:
+            return
+        try:
+            done = process.flush()
+        except BrokenPipeError:
+            process.waiting.clear()
+            done = True
+        watched = process.input in self._selector.get_map()
+        if done and watched:
+            self._selector.unregister(process.input)
+        elif not done and not watched:
+            self._selector.register(process.input, selectors.EVENT_WRITE, (self._flush, host))
+
+    def _look_around(self, _: None, __: None) -> None:
+        for host in self.hosts.values():
+            if host.up and host.process.poll() is not None:
+                self._ended(host)
+        self._at(self.now_us + int(LOOK_S * SECOND), self._look_around, None, None)
+
+    def _look_after(self, host: NodeEnd, process: Process) -> None:
+        """Its output has ended, so most likely the process has."""
+        if host.up and host.process is process and process.poll() is not None:
+            self._ended(host)
+
+    def _ended(self, host: NodeEnd) -> None:
+        """A node has ended by itself."""
+        self._bury(host)
+        error = self.problems.death(host.name, host.process.poll(), *host.process.last_words, host.ready)
+        self.records.append((self.now_us, "error", host.name, error.what))
+        self.records.append((self.now_us, "crash", host.name, "by itself"))
+        host.ready = False
+        self.crashed[host.name] = error
+        for tell in list(self.on_crash):
+            tell(host.name)
+        self._tell_changed()
+
+    def _bury(self, host: NodeEnd) -> None:
+        """What goes with a process: it has sent what is still in its pipe, and what came for it is lost."""
+        process = host.process
+        for fd in (process.output, process.errors, process.input):
+            if fd in self._selector.get_map():
+                self._selector.unregister(fd)
+        process.drain(lambda line: self.take(host, line))
+        process.close()
+        host.up = host.paused = False
+        self._release(host)
+
+    def _tell_changed(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+
+    # -------------------------------------------------------------------------------------------- faults
+
+    def crash(self, name: str, lose_disk: bool = False, at_save: str = "") -> None:
+        """Kill a node now; nothing happens if it is down."""
+        host = self.hosts[name]
+        if not host.up:
+            return
+        host.process.kill()
+        self.records.append((self.now_us, "crash", name, "and loses its disk" if lose_disk else None))
+        self._bury(host)
+        host.ready = False
+        if lose_disk:
+            self._wipe(name)
+
+    def restart(self, name: str) -> None:
+        """Start a node again now; nothing happens if it is up."""
+        self.launch(name)
+
+    def pause(self, name: str) -> None:
+        """Let a node stand still from now on."""
+        host = self.hosts[name]
+        if host.up and not host.paused:
+            host.paused = True
+            host.process.stop()
+            self.records.append((self.now_us, "pause", name, None))
+
+    def resume(self, name: str) -> None:
+        """Let a paused node go on; it gets what has come for it meanwhile."""
+        host = self.hosts[name]
+        if host.paused:
+            host.paused = False
+            host.process.go_on()
+            self.records.append((self.now_us, "resume", name, None))
+            self._release(host)
+
+    def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """From now on lose every message from the first to the second of each pair, also those under way."""
+        self._cut = frozenset(pairs)
+        self.records.append((self.now_us, "partition", "", tuple(sorted(self._cut))))
+
+    def heal(self) -> None:
+        """Let every message through again."""
+        if self._cut:
+            self._cut = frozenset()
+            self.records.append((self.now_us, "heal", "", None))
+
+    def calm(self) -> None:
+        """No fault from now on: heal, resume, restart, and lose and repeat nothing."""
+        self.nemesis.stop()
+        self.heal()
+        calmed = {"loss": 0.0, "duplicate": 0.0, "straggle": 0.0}
+        self.faults = dataclasses.replace(
+            self.faults,
+            link=dataclasses.replace(self.faults.link, **calmed),
+            links={pair: dataclasses.replace(rule, **calmed) for pair, rule in self.faults.links.items()},
+        )
+        for end in self.ends.values():
+            for way in end.ways.values():
+                way.follow(dataclasses.replace(way.rule, **calmed))
+        for name in self.hosts:
+            self.resume(name)
+            self.launch(name)
+
+    # -------------------------------------------------------------------------------------------- counts
+
+    def counts(self) -> dict[str, Any]:
+        """See `labsupport.cluster.cluster.Cluster.counts`."""
+        ways = [way for end in list(self.ends.values()) for way in list(end.ways.values())]
+        found = {}
+        for title, wanted in (("all", (True, False)), ("clients", (False,)), ("servers", (True,))):
+            chosen = [way for way in ways if way.between_nodes in wanted]
+            sent, received = sum(way.sent for way in chosen), sum(way.received for way in chosen)
+            found[title] = {"sent": sent, "received": received, "unique": sent}
+        return found | {"held": self.held}
