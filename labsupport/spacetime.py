@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from labsupport.trace import Event, Trace
 
-WIDTH = 6  # of a lane
+WIDTH = 6  # of a lane, if the names are not longer
 MOST_WORDS = 90  # characters per line beside the lanes; the trace has the rest
 MOST_LINES = 120  # nobody reads more; what is left out is said
 
@@ -41,13 +41,14 @@ def drawn(trace: Trace, *, lines: int = MOST_LINES, saves: bool = False) -> str:
     down: set[str] = set()
     for event in events[:left_out]:
         _follow(event, down)
-    shown = [" " * 10 + "".join(f"{name:<{WIDTH}}" for name in lanes).rstrip()]
+    width = max([WIDTH, *(len(name) + 2 for name in lanes)])
+    shown = [" " * 10 + "".join(f"{name:<{width}}" for name in lanes).rstrip()]
     if left_out:
         shown.append(f"          ... {left_out} earlier events are not shown ...")
     for event in events[left_out:]:
         _follow(event, down)
         if event.node in lanes or not event.node:
-            shown.append(_line(event, lanes, down, event.message in arrived))
+            shown.append(_line(event, lanes, width, down, event.message in arrived))
     return "\n".join(shown)
 
 
@@ -58,16 +59,16 @@ def _follow(event: Event, down: set[str]) -> None:
         down.discard(event.node)
 
 
-def _line(event: Event, lanes: Sequence[str], down: set[str], arrives: bool) -> str:
-    cells = [(":" if name in down else "|").ljust(WIDTH) for name in lanes]
+def _line(event: Event, lanes: Sequence[str], width: int, down: set[str], arrives: bool) -> str:
+    cells = [(":" if name in down else "|").ljust(width) for name in lanes]
     here = lanes.index(event.node) if event.node in lanes else None
     there = lanes.index(event.peer) if event.peer in lanes else None
     if here is not None:
         mark = _MARKS.get(event.kind, "o")
         if event.kind == "send" and there is not None and there != here:
-            _arrow(cells, here, there, mark)
+            _arrow(cells, here, there, mark, width)
         else:
-            cells[here] = mark.ljust(WIDTH)
+            cells[here] = mark.ljust(width)
     words = event.words
     if event.kind == "send" and not arrives:
         words += " (does not arrive)"
@@ -76,15 +77,15 @@ def _line(event: Event, lanes: Sequence[str], down: set[str], arrives: bool) -> 
     return f"{event.at_s:9.4f} {''.join(cells)} {who} {words}"
 
 
-def _arrow(cells: list[str], here: int, there: int, mark: str) -> None:
+def _arrow(cells: list[str], here: int, there: int, mark: str, width: int) -> None:
     """Draw an arrow over the lanes between two nodes."""
     low, high = min(here, there), max(here, there)
     for lane in range(low, high):
-        cells[lane] = "-" * WIDTH
+        cells[lane] = "-" * width
     if here < there:
-        cells[here] = mark + "-" * (WIDTH - 1)
+        cells[here] = mark + "-" * (width - 1)
         cells[there - 1] = cells[there - 1][:-1] + ">"
-        cells[there] = "|".ljust(WIDTH)
+        cells[there] = "|".ljust(width)
     else:
-        cells[there] = "|<" + "-" * (WIDTH - 2)
-        cells[here] = mark.ljust(WIDTH)
+        cells[there] = "|<" + "-" * (width - 2)
+        cells[here] = mark.ljust(width)

@@ -18,7 +18,8 @@ world a stand-in does what the child says. What you write is the same as for a c
                                                         # a number: so many of the learner's (first) class, n1, n2 ...
         faults=lambda draw: Faults(loss=draw.choice([0.1, 0.3])),   # or a Faults; drawn from the seed
         clients={"c1": Reader},                   # lesson classes that faults do not touch, see ClientContext
-        properties={CountedOnce: "counts_every_pong", Answered: "never_resends"},   # and the misconception of each
+        properties={CountedOnce: "counts_every_pong", Answered: "never_resends"},   # and the misconception of each;
+                                                        # a list, when they say it themselves with self.blame
         until_s=5, calm_s=5,                      # so long with faults, then so long without
         runs=20,                                  # seeds to try; five times as many in grading
     )
@@ -43,7 +44,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from labsupport.errors import LabError
@@ -82,8 +83,19 @@ class Seen(NamedTuple):
 class Wire(Property):
     """A property of what can be seen from outside: messages, timers, crashes, notes, in their order."""
 
+    blamed = ""
+
     def __init__(self) -> None:
         self._next = 0
+
+    @property
+    def name(self) -> str:
+        return self.blamed or type(self).__name__
+
+    def blame(self, misconception: str, sentence: str) -> str:
+        """Return a sentence from `saw` or `missing`, and name the misconception that it shows."""
+        self.blamed = misconception
+        return sentence
 
     def saw(self, event: Seen) -> str:
         """Called with every event; "" or what is wrong."""
@@ -136,7 +148,8 @@ class Case:
     Args:
         name: a few words.
         nodes: how many, or which class under which name.
-        properties: what must hold, with the misconception that each violation shows ("" for none).
+        properties: what must hold, with the misconception that each violation shows ("" for none), or a list of
+            properties that name it themselves (`Wire.blame`).
         clients: by name.
         faults: what goes wrong, or a function that draws it.
         until_s: how long each run lasts, in the world's seconds.
@@ -150,7 +163,7 @@ class Case:
 
     name: str
     nodes: int | Mapping[str, str | type[Node]]
-    properties: Mapping[type[Property], str]
+    properties: Mapping[type[Property], str] | Sequence[type[Property]]
     clients: Mapping[str, type[Node]] = dataclasses.field(default_factory=dict)
     faults: Faults | Callable[[random.Random], Faults] = CALM
     until_s: float = 10.0
@@ -188,13 +201,17 @@ class Case:
             storm = f"after {world.now_s:.1f} seconds there have been {world.events:,} events, and it goes on"
             world._end(Violated(STORM, storm))
         if world.violation is None:
+            world._acting = None  # what is missing in the end is missing at no node
             world.finish()
         return world
 
     def misconception(self, violated: Violated) -> str:
         """Which of the exercise's misconceptions a violation shows."""
-        named = {kind.__name__: name for kind, name in self.properties.items()}
-        return {**named, STORM: self.storm}.get(violated.name) or self.raises.get(violated.name.split()[0], "")
+        named = {STORM: self.storm, **self.raises}
+        if isinstance(self.properties, Mapping):
+            named.update((kind.__name__, name) for kind, name in self.properties.items())
+        said = violated.name if violated.name.islower() else ""  # by `Wire.blame`; classes begin with a capital
+        return named.get(violated.name.split()[0], said)
 
 
 class Nodes(Session):

@@ -59,7 +59,8 @@ class Steps(Core):
         self.before_delivery = 0  # for the exhaustive search: the last message sent before the last delivery
         self._saves_left, self._save_side = 0, ""
         for host in self.hosts.values():
-            self._guarded(host, lambda host=host: self._start(host))
+            if self.violation is None:
+                self._guarded(host, lambda host=host: self._start(host))
 
     # -------------------------------------------------------------------------------------------- leading it
 

@@ -118,6 +118,20 @@ def test_a_timer_that_is_put_off_right_after_a_pause_still_goes_off():
     assert [round(note["at_s"], 2) for note in world.trace.notes("silence")] == [1.1]
 
 
+def test_a_request_that_is_made_when_one_was_given_up_has_its_whole_time():
+    class Insists(Sender):
+        async def on_start(self, ctx):
+            for _ in range(3 if ctx.me == "n1" else 0):
+                try:
+                    await ctx.rpc("n2", Tick(1), timeout_s=0.2)
+                except TimeoutError:
+                    ctx.note("gave up")
+
+    world = World(Insists, nodes=2, faults=Faults(link=Link(delay_ms=0)))
+    world.run()
+    assert [note["at_s"] for note in world.trace.notes("gave up")] == [0.2, 0.4, 0.6]
+
+
 def test_a_fault_plan_for_a_stranger_is_refused():
     with pytest.raises(LearnerError, match="n7"):
         World(Sender, nodes=2, faults=Faults(plan=[Crash("n7", 1)]))
