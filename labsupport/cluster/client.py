@@ -60,9 +60,9 @@ class Client:
             raise TimeoutError(f"{dest} did not answer {what} within {timeout_s:g} s") from None
         finally:
             self._waiting.pop(number, None)
-        if answer is None:
+        if isinstance(answer, BaseException):
             self._router.check()
-            raise self._cluster.crashed[dest]
+            raise answer
         if answer.get("type") == "error":
             raise RequestFailed(answer.get("code", 13), str(answer.get("text", "")))
         return answer
@@ -95,17 +95,18 @@ class Client:
 
     def _heard(self, message: dict) -> None:
         answer = message["body"]
-        waiting = self._waiting.pop(answer.get("in_reply_to"), None)
+        number = answer.get("in_reply_to")
+        waiting = self._waiting.pop(number, None) if isinstance(number, int) else None
         if waiting is None:
             self.late += 1
         else:
             waiting[1].put(answer)
 
-    def _node_crashed(self, name: str) -> None:
+    def _node_crashed(self, name: str, error: BaseException) -> None:
         for number, (dest, answers) in list(self._waiting.items()):
             if dest == name or not name:
                 self._waiting.pop(number, None)
-                answers.put(None)
+                answers.put(error)
 
     # ---------------------------------------------------------------- the history
 

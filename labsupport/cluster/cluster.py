@@ -120,8 +120,8 @@ class Cluster:
         router = self._router
         wanted = [router.hosts[name] for name in names]
 
-        def settled() -> bool:
-            return bool(router.crashed) or all(host.ready for host in wanted)
+        def settled() -> bool:  # a node may also be struck by a fault while it starts
+            return any(not host.up for host in wanted) or all(host.ready for host in wanted)
 
         with router.changed:
             done = router.changed.wait_for(settled, self._start_s)

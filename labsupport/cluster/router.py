@@ -34,6 +34,7 @@ STARTER = "c0"  # the client that sends `init`
 MOST_RECORDS, MOST_RECORDED_BYTES = 400_000, 200_000_000  # the older half of the messages is forgotten then
 MOST_HELD = 200_000  # messages for a node that stands still or has not begun
 LOOK_S = 0.05  # how often it looks whether a process has ended without closing its output
+TOLD = ("note", "save", "timer", "timeout", "wake")
 _MANY = frozenset({"send", "deliver", "lose", "save", "timer", "timeout", "wake"})  # what may be forgotten
 _NO_FAULT = Link(delay_ms=0, least_ms=0, distribution="constant")
 
@@ -111,7 +112,6 @@ class NodeEnd(End):
         self.process: Process | None = None
         self.log = bytearray()
         self.lives = 0
-        self.expected = False  # whether its death is our doing
         self._router = router
 
     def receive(self, line: bytes) -> None:
@@ -150,7 +150,7 @@ class Router:
         self.forgotten = self.held = 0
         self.problems = Problems()
         self.crashed: dict[str, NodeCrashed] = {}  # nodes that have ended by themselves
-        self.on_crash: list[Callable[[str], None]] = []
+        self.on_crash: list[Callable[[str, Exception], None]] = []
         self.changed = threading.Condition()  # whoever waits for a node looks again
         self.to_flush: dict[NodeEnd, None] = {}
         self.boot_s = self.origin_s = time.monotonic()  # the nodes' clocks count from the former
@@ -247,7 +247,7 @@ class Router:
         except BaseException as error:
             self._broken = error
             for tell in list(self.on_crash):
-                tell("")
+                tell("", error)
         finally:
             self._let_go()
 
@@ -291,8 +291,10 @@ class Router:
 
     def _let_go(self) -> None:
         for host in self.hosts.values():
-            if host.process is not None and not host.process.ended:
-                host.expected = True
+            if host.up and host.process.poll() is not None:
+                self._ended(host)
+            elif host.up:
+                host.up = False
                 host.process.kill()
                 host.process.drain(lambda line: None)
                 host.process.close()
@@ -397,6 +399,8 @@ class Router:
     def _told(self, source: End, body: dict) -> None:
         """One of our own nodes tells what it has done."""
         kind, detail = body["kind"], body["detail"]
+        if kind not in TOLD:
+            raise ValueError(kind)
         detail = tuple(detail) if isinstance(detail, list) else detail
         if kind == "note" and detail[0] == "leader":
             self._leader = source
@@ -419,7 +423,7 @@ class Router:
             return
         process = host.process = self._spawn(name, host.lives, host.log)
         self.records.append((self.now_us, "restart" if host.lives else "start", name, None))
-        host.up, host.expected, host.lives = True, False, host.lives + 1
+        host.up, host.lives = True, host.lives + 1
         self.crashed.pop(name, None)
         self._selector.register(process.output, selectors.EVENT_READ, (self._readable, host))
         self._selector.register(process.errors, selectors.EVENT_READ, (self._errors_readable, host))
@@ -428,6 +432,8 @@ class Router:
         self.to_flush[host] = None
 
     def _readable(self, host: NodeEnd) -> None:
+        if host.process.ended:
+            return  # it was killed a moment ago, in this very round
         lines = host.process.read()
         if lines is None:
             self._selector.unregister(host.process.output)
@@ -437,7 +443,7 @@ class Router:
             self.take(host, line)
 
     def _errors_readable(self, host: NodeEnd) -> None:
-        if not host.process.read_errors():
+        if not host.process.ended and not host.process.read_errors():
             self._selector.unregister(host.process.errors)
 
     def _flush(self, host: NodeEnd) -> None:
@@ -475,7 +481,7 @@ class Router:
         host.ready = False
         self.crashed[host.name] = error
         for tell in list(self.on_crash):
-            tell(host.name)
+            tell(host.name, error)
         self._tell_changed()
 
     def _bury(self, host: NodeEnd) -> None:
@@ -498,6 +504,8 @@ class Router:
     def crash(self, name: str, lose_disk: bool = False, at_save: str = "") -> None:
         """Kill a node now; nothing happens if it is down."""
         host = self.hosts[name]
+        if host.up and host.process.poll() is not None:
+            self._ended(host)
         if not host.up:
             return
         host.process.kill()
@@ -554,7 +562,8 @@ class Router:
                 way.follow(dataclasses.replace(way.rule, **calmed))
         for name in self.hosts:
             self.resume(name)
-            self.launch(name)
+            if name not in self.crashed:
+                self.launch(name)
 
     # -------------------------------------------------------------------------------------------- counts
 
