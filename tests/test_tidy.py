@@ -47,13 +47,15 @@ LAYERS = {
     "spacetime": {"errors", "trace"},
     "search": {"errors", "history", "messages", "trace", "faults", "node", "sim", "spacetime"},
     "checkers": {"errors", "history", "messages"},
-    "services": {"errors"},
+    "workloads": {"errors", "history", "messages", "faults", "node", "cluster", "checkers", "sim"},
+    "services": {"errors", "environment"},
     "view": {"errors", "history", "checkers"},
     "exercises": {"errors", "history", "checkers", "services", "view"}
     | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads"},
     "grading": {"errors", "history", "checkers", "services", "view", "exercises"},
     "bench": {"errors"},
-    "cli": {"errors", "environment", "history", "checkers", "services", "view", "exercises", "grading", "bench"},
+    "cli": {"errors", "environment", "history", "checkers", "services", "view", "exercises", "grading", "bench"}
+    | {"workloads"},
     "__main__": {"errors", "environment", "cli"},
     "__init__": set(),
 }

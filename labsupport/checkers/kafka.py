@@ -14,13 +14,14 @@ from labsupport.checkers.values import canonical
 from labsupport.history import Ending, History, Operation
 
 
-def partitioned_log(history: History) -> Finding:
+def partitioned_log(history: History, *, complete: bool = False) -> Finding:
     """Whether sends and polls of partitioned logs fit together.
 
     Args:
         history: "send" with a key and a value unique for it, whose result is the offset; "poll", whose result maps keys
             to lists of [offset, value]; "assign", with which a client starts reading again somewhere. A client's polls
             go on where its last one ended; of the offsets between, those that somebody has seen must not be left out.
+        complete: in the end everything was polled from its beginning; so what was acknowledged must have been seen.
 
     >>> finding = partitioned_log(History([
     ...     Operation("p", "send", key="k", value=10, result=0, called=0, returned=1),
@@ -38,7 +39,7 @@ def partitioned_log(history: History) -> Finding:
     at: dict[tuple[str, int], tuple[object, Operation]] = {}
     anomalies = [*_offsets(history, polls, at), *_strange(sends, polls)]
     polled = {(str(key), offset): poll for poll in polls for key, pairs in poll.result.items() for offset, _ in pairs}
-    anomalies += _lost(sends, polls, polled, at)
+    anomalies += _never_polled(sends, polls, polled, at, complete)
     anomalies += _client_order(history, at)
     unknown = "" if polls else "Nothing was polled, so nothing can be said."
     good = f"{len(polled):,} offsets were polled as they were sent."
@@ -94,21 +95,22 @@ def _strange(sends, polls: list[Operation]) -> Iterator[Anomaly]:
                 )
 
 
-def _lost(sends, polls, polled: dict[tuple[str, int], Operation], at) -> Iterator[Anomaly]:
-    """What was acknowledged and lies below what was polled, and was never polled by anybody."""
+def _never_polled(sends, polls, polled: dict[tuple[str, int], Operation], at, complete: bool) -> Iterator[Anomaly]:
+    """What was acknowledged and never polled by anybody: lost if it lies below what was polled, else unseen."""
     highest: dict[str, int] = {}
     for key, offset in polled:
         highest[key] = max(offset, highest.get(key, offset))
     values = {(key, canonical(value)) for poll in polls for key, _, value in _told(poll)}
     for (key, value), send in sends.items():
-        acknowledged = send.ending is Ending.OK and type(send.result) is int
-        if acknowledged and (key, value) not in values and send.result <= highest.get(key, -1):
+        if send.ending is not Ending.OK or type(send.result) is not int or (key, value) in values:
+            continue
+        summary = f"{send.value!r} was acknowledged at offset {send.result} of {key}; nobody has polled it"
+        if send.result <= highest.get(key, -1):
             top = highest[key]
-            summary = (
-                f"{send.value!r} was acknowledged at offset {send.result} of {key}; nobody has polled it, "
-                f"though {at[key, top][0]!r} at offset {top} was."
-            )
+            summary += f", though {at[key, top][0]!r} at offset {top} was."
             yield Anomaly("lost write", summary, (), (send, polled[key, top]), key)
+        elif complete:
+            yield Anomaly("unseen", f"{summary}, not even in the end.", (), (send,), key)
 
 
 def _client_order(history: History, at) -> Iterator[Anomaly]:

@@ -1,0 +1,42 @@
+"""g-set: a set that only grows, the same everywhere in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from labsupport.checkers import convergence
+from labsupport.checkers.finding import Finding
+from labsupport.history import History
+from labsupport.workloads.replies import LIST
+from labsupport.workloads.workload import Seat, Setting, Step, Talk, Workload
+
+
+class GSet(Workload):
+    """Half of the steps add the next whole number, half of them read; at the end every client reads once."""
+
+    name = "g-set"
+    maps_errors = False  # as in Maelstrom
+    ends_with_reads = True
+    replies: ClassVar = {"add": {}, "read": {"value": LIST}}
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self._next = 0
+
+    def step(self, seat: Seat) -> Step:
+        if self.random.random() < 0.5:
+            return Step("read")
+        self._next += 1
+        return Step("add", value=self._next - 1)
+
+    def talk(self, step: Step, seat: Seat) -> Talk:
+        if step.kind == "read":
+            return (yield {"type": "read"})["value"]
+        yield {"type": "add", "element": step.value}
+
+    def final_steps(self, seat: Seat) -> Iterator[Step]:
+        yield Step("read")
+
+    def check(self, history: History, final_from: float | None = None) -> Finding:
+        return convergence.broadcast(history)
