@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from labsupport.errors import LearnerError
@@ -72,6 +72,29 @@ class Interrupted(Exception):
     """The learner pressed stop while a check was running."""
 
 
+def launched(
+    directory: os.PathLike[str], environment: Mapping[str, str], report: int, fds: Sequence[int] = ()
+) -> subprocess.Popen:
+    """Start a process that will hold an answer, in a session of its own: `labsupport.exercises.host`.
+
+    Args:
+        directory: where it works.
+        environment: its environment.
+        report: the descriptor through which it tells what happens.
+        fds: more descriptors that it keeps, under the same numbers.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "labsupport.exercises.host", str(report)],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(report, *fds),
+        start_new_session=True,
+    )
+
+
 class Answer:
     """One learner's answer to one exercise: bytes that only a child process ever loads.
 
@@ -87,6 +110,7 @@ class Answer:
         self.takes, self.kind, self.data, self.name = tuple(takes), kind, data, name
         self.children: list[Child] = []
         self.interrupted = threading.Event()
+        self.launch = launched  # a grader puts its sandbox here
 
     @classmethod
     def of(cls, takes: Sequence[str], objects: Sequence[Any]) -> Answer:
@@ -133,7 +157,7 @@ class Answer:
             "name": self.name,
             "path": [*path, *(entry or os.getcwd() for entry in sys.path)],
         }
-        child = Child(json.dumps(order).encode() + b"\n" + self.data, self.interrupted, fds)
+        child = Child(json.dumps(order).encode() + b"\n" + self.data, self.interrupted, fds, self.launch)
         self.children.append(child)
         return child
 
@@ -157,7 +181,9 @@ class Answer:
 class Child:
     """One process that runs a learner's code; use it as a context manager."""
 
-    def __init__(self, order: bytes, interrupted: threading.Event, fds: Sequence[int] = ()) -> None:
+    def __init__(
+        self, order: bytes, interrupted: threading.Event, fds: Sequence[int] = (), launch: Callable[..., Any] = launched
+    ) -> None:
         self.failure: Failure | None = None
         self.exit_status: int | None = None
         self._killed = False
@@ -170,16 +196,8 @@ class Child:
         self._directory = reaper.private_directory("answer-")
         report, child_report = os.pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "labsupport.exercises.host", str(child_report)],
-                cwd=self._directory,
-                env=reaper.env(_environment(self._directory)),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(child_report, *fds),
-                start_new_session=True,
-            )
+            environment = reaper.env(_environment(self._directory))
+            self._process = launch(self._directory, environment, child_report, fds)
         finally:
             os.close(child_report)
         reaper.adopt(self._process.pid)

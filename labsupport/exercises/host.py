@@ -88,8 +88,9 @@ def load(kind: str, data: bytes, name: str, takes: list[str]) -> types.SimpleNam
     return types.SimpleNamespace(**{wanted: module.__dict__[wanted] for wanted in takes})
 
 
-def main() -> int:
-    tell = Tell(int(sys.argv[1]))
+def main(report: int) -> int:
+    """Do what standard input orders and tell it on the descriptor `report`; the exit status."""
+    tell = Tell(report)
     order = json.loads(sys.stdin.buffer.readline())
     data = sys.stdin.buffer.read()
     sys.path[:0] = [entry for entry in order["path"] if entry not in sys.path]
@@ -108,7 +109,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    code = main()
+    code = main(int(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # threads that the learner's code left running must not keep the process
