@@ -77,6 +77,7 @@ class Cluster:
         self._directory: pathlib.Path | None = None
         self._operations = itertools.count(1)
         self._clients: list[Client] = []
+        self._client_numbers = itertools.count(1)  # two threads may ask for a client at the same time
         self._router = Router(self.names, self.faults, seed, self._spawn, self._wipe, trace)
 
     # -------------------------------------------------------------------------------------------- its life
@@ -151,7 +152,7 @@ class Cluster:
     def client(self) -> Client:
         """A new client, called "c1", "c2" ..."""
         self._must_run()
-        client = Client(self, f"c{len(self._clients) + 1}")
+        client = Client(self, f"c{next(self._client_numbers)}")
         self._clients.append(client)
         return client
 
