@@ -6,7 +6,7 @@ import itertools
 import queue
 from typing import TYPE_CHECKING, Any
 
-from labsupport.cluster.router import Mailbox, write
+from labsupport.cluster.ends import Mailbox, write
 from labsupport.errors import LearnerError
 from labsupport.messages import Message, RequestFailed, body, plain
 

@@ -9,24 +9,18 @@ Source: https://github.com/jepsen-io/maelstrom, doc/protocol.md and src/maelstro
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import dataclasses
-import json
-import os
-import random
 import selectors
 import threading
-import time
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
 from typing import Any
 
+from labsupport.cluster.ends import End, NodeEnd, ServiceEnd, Way, read, write
+from labsupport.cluster.loop import Loop, stopped
 from labsupport.cluster.process import Process
 from labsupport.cluster.report import NodeCrashed, Problems
-from labsupport.cluster.services import NAMES, Service
-from labsupport.errors import LabBug
-from labsupport.faults import Faults, Link
+from labsupport.cluster.services import NAMES
+from labsupport.faults import Faults
 from labsupport.nemesis import SECOND, Nemesis
 
 TRACE = "#trace"  # the receiver of what our own nodes tell of themselves
@@ -36,92 +30,9 @@ MOST_HELD = 200_000  # messages for a node that stands still or has not begun
 LOOK_S = 0.05  # how often it looks whether a process has ended without closing its output
 TOLD = ("note", "save", "timer", "timeout", "wake")
 _MANY = frozenset({"send", "deliver", "lose", "save", "timer", "timeout", "wake"})  # what may be forgotten
-_NO_FAULT = Link(delay_ms=0, least_ms=0, distribution="constant")
-
-_read = json.JSONDecoder().decode
 
 
-def write(body: Any) -> bytes:
-    """JSON as it goes over the wire, without its newline."""
-    return json.dumps(body, separators=(",", ":")).encode()
-
-
-class Way:
-    """One direction between two ends: its rule, its own stream of random numbers, and what it has carried."""
-
-    __slots__ = ("between_nodes", "direct", "random", "received", "rule", "sent", "source", "target")
-
-    def __init__(self, source: End, target: End, rule: Link, seed: int) -> None:
-        self.source, self.target = source, target
-        self.between_nodes = not (source.client or target.client)
-        self.random = random.Random(f"{seed}/link/{source.name}/{target.name}")
-        self.sent = self.received = 0
-        self.follow(rule if self.between_nodes else _NO_FAULT)
-
-    def follow(self, rule: Link) -> None:
-        """Take a rule from now on."""
-        self.rule = rule
-        self.direct = not (rule.delay_ms or rule.least_ms or rule.loss or rule.duplicate or rule.straggle)
-
-
-class End:
-    """Whoever sends and receives: a node, a client, a service."""
-
-    def __init__(self, name: str, *, client: bool = False) -> None:
-        self.name, self.client = name, client
-        self.ways: dict[str, Way] = {}
-        self.up, self.paused, self.ready = True, False, True
-        self.sent = 0  # since the nemesis has last asked who is busy
-        self.backlog: list[tuple[Way, tuple]] = []
-
-    def receive(self, line: bytes) -> None:
-        """Take a message that has arrived."""
-
-
-class Mailbox(End):
-    """A client's end: its messages go to a function, in the router's thread."""
-
-    def __init__(self, name: str, receive: Callable[[dict], None]) -> None:
-        super().__init__(name, client=True)
-        self._receive = receive
-
-    def receive(self, line: bytes) -> None:
-        self._receive(_read(line.decode()))
-
-
-class ServiceEnd(End):
-    """The end of a service, which answers in the router's thread."""
-
-    def __init__(self, router: Router, name: str) -> None:
-        super().__init__(name)
-        self._router, self._service = router, Service(name, router.seed)
-
-    def receive(self, line: bytes) -> None:
-        message = _read(line.decode())
-        client = message.get("src")
-        answer = {"src": self.name, "dest": client, "body": self._service.handle(client, message["body"])}
-        self._router.take(self, write(answer))
-
-
-class NodeEnd(End):
-    """A node's end: its present process, if it has one."""
-
-    def __init__(self, router: Router, name: str) -> None:
-        super().__init__(name)
-        self.up = self.ready = False
-        self.process: Process | None = None
-        self.log = bytearray()
-        self.lives = 0
-        self._router = router
-
-    def receive(self, line: bytes) -> None:
-        if self.process.write(line):
-            self._router.to_flush[self] = None
-        else:
-            self._router.problems.add(self.name, "full", f"{self.name} does not read: messages to it are lost.")
-
-
-class Router:
+class Router(Loop):
     """The thread that carries messages; `labsupport.cluster.cluster.Cluster` is what people use.
 
     Args:
@@ -142,6 +53,7 @@ class Router:
         wipe: Callable[[str], None],
         recording: bool,
     ) -> None:
+        super().__init__("cluster-router")
         self.faults, self.seed, self._spawn, self._wipe, self._recording = faults, seed, spawn, wipe, recording
         self.hosts: dict[str, NodeEnd] = {name: NodeEnd(self, name) for name in names}
         self.services = {name: ServiceEnd(self, name) for name in NAMES if name not in self.hosts}
@@ -153,130 +65,44 @@ class Router:
         self.on_crash: list[Callable[[str, Exception], None]] = []
         self.changed = threading.Condition()  # whoever waits for a node looks again
         self.to_flush: dict[NodeEnd, None] = {}
-        self.boot_s = self.origin_s = time.monotonic()  # the nodes' clocks count from the former
-        self.now_us = 0
         self.nemesis = Nemesis(self, faults)
         self._leader: NodeEnd | None = None
         self._cut: frozenset[tuple[str, str]] = frozenset()
-        self._heap: list[tuple] = []
-        self._number = self._turn = self._recorded_bytes = 0
-        self._selector = selectors.DefaultSelector()
-        self._posted: collections.deque[tuple[Callable, tuple]] = collections.deque()
-        self._bell, self._rope = os.pipe()
-        self._rung = self._stopping = False
-        for fd in (self._bell, self._rope):
-            os.set_blocking(fd, False)
-        self._selector.register(self._bell, selectors.EVENT_READ, (self._answer_bell, None))
-        self._broken: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="cluster-router", daemon=True)
+        self._number = self._recorded_bytes = 0
+        self._at(0, self._look_around, None, None)
 
-    # -------------------------------------------------------------------------------------------- from other threads
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._thread.start()
+    # -------------------------------------------------------------------------------------------- its life
 
     def begin(self) -> None:
         """All nodes are ready: time begins here, and so do the faults. What was before has times below zero."""
-        before = self.clock_us()
-        self.origin_s += before / SECOND
-        self._heap[:] = [(when - before, *rest) for when, *rest in self._heap]
+        before = self._set_back()
         self.records[:] = [(when - before, *rest) for when, *rest in self.records]
-        self.now_us = 0
         self.nemesis.begin()
 
-    @property
-    def alive(self) -> bool:
-        """Whether it works."""
-        return self._thread.is_alive() and not self._stopping
+    def failed(self, error: BaseException) -> None:
+        """Tell whoever waits for an answer."""
+        for tell in list(self.on_crash):
+            tell("", error)
+        self._tell_changed()
 
-    def post(self, act: Callable, *args: Any) -> None:
-        """Let the router call something soon."""
-        self._posted.append((act, args))
-        if not self._rung:
-            self._rung = True
-            os.write(self._rope, b".")
+    def let_go(self) -> None:
+        """Kill every process."""
+        for host in self.hosts.values():
+            if host.up and host.process.poll() is not None:
+                self._ended(host)
+            elif host.up:
+                host.up = False
+                host.process.kill()
+                host.process.drain(lambda line: None)
+                host.process.close()
+        self.failed(stopped())
 
-    def ask(self, act: Callable, *args: Any) -> Any:
-        """Let the router call something, and return what it returns or raise what it raises."""
-        future: concurrent.futures.Future = concurrent.futures.Future()
-
-        def run() -> None:
-            try:
-                future.set_result(act(*args))
-            except BaseException as error:
-                future.set_exception(error)
-
-        self.check()
-        self.post(run)
-        while True:
-            try:
-                return future.result(0.25)
-            except concurrent.futures.TimeoutError:
-                self.check()
-
-    def check(self) -> None:
-        """Raise if the router does not work any more."""
-        if self._broken is not None:
-            raise LabBug("The router of the cluster has ended.", cause=repr(self._broken)) from self._broken
-
-    def stop(self) -> None:
-        """Kill every process and end the thread; returns when all are gone."""
-        if self._thread.is_alive():
-            self.post(self._stop)
-            self._thread.join()
-        elif self._thread.ident is None:
-            self._let_go()
-
-    @property
-    def now_s(self) -> float:
-        """Seconds since the start, as of the present round."""
-        return self.now_us / SECOND
-
-    def clock_us(self) -> int:
-        """Microseconds since the start, now."""
-        return int((time.monotonic() - self.origin_s) * SECOND)
-
-    # -------------------------------------------------------------------------------------------- the loop
-
-    def _work(self) -> None:
-        try:
-            self._at(0, self._look_around, None, None)
-            while not self._stopping:
-                self._round()
-        except BaseException as error:
-            self._broken = error
-            for tell in list(self.on_crash):
-                tell("", error)
-        finally:
-            self._let_go()
-
-    def _round(self) -> None:
-        heap = self._heap
-        wait = max(0.0, heap[0][0] / SECOND - (time.monotonic() - self.origin_s)) if heap else None
-        ready = self._selector.select(wait)
-        self.now_us = self.clock_us()
-        for key, _ in ready:
-            act, thing = key.data
-            act(thing)
-        while heap and heap[0][0] <= self.now_us:  # `begin` sets it back
-            _, _, act, host, thing = heappop(heap)
-            act(host, thing)
+    def after_round(self) -> None:
+        """Write what the round has brought, and keep the record within its limits."""
         while self.to_flush:
             self._flush(self.to_flush.popitem()[0])
         if len(self.records) > MOST_RECORDS or self._recorded_bytes > MOST_RECORDED_BYTES:
             self._forget()
-
-    def _answer_bell(self, _: None) -> None:
-        os.read(self._bell, 64)
-        self._rung = False
-        while self._posted:
-            act, args = self._posted.popleft()
-            act(*args)
-
-    def _at(self, when_us: int, act: Callable, host: Any, thing: Any) -> None:
-        self._turn += 1
-        heappush(self._heap, (when_us, self._turn, act, host, thing))
 
     def _forget(self) -> None:
         """Drop the older half of the messages from the record; what clients, faults and notes say is kept."""
@@ -286,36 +112,21 @@ class Router:
         self.records[:half] = kept
         self._recorded_bytes //= 2
 
-    def _stop(self) -> None:
-        self._stopping = True
-
-    def _let_go(self) -> None:
-        for host in self.hosts.values():
-            if host.up and host.process.poll() is not None:
-                self._ended(host)
-            elif host.up:
-                host.up = False
-                host.process.kill()
-                host.process.drain(lambda line: None)
-                host.process.close()
-        self._selector.close()
-        os.close(self._bell)
-        os.close(self._rope)
-
     # -------------------------------------------------------------------------------------------- messages
 
     def take(self, source: End, line: bytes) -> None:
         """A line that an end has sent."""
         try:
-            message = _read(line.decode())
+            message = read(line.decode())
             way = source.ways.get(message["dest"])
-            if way is None or message["src"].__class__ is not str or message["body"].__class__ is not dict:
-                line, way = self._look_closer(source, line, message)
-                if way is None:
-                    return
+            odd = way is None or message["body"].__class__ is not dict or message.get("src").__class__ is not str
         except (ValueError, TypeError, KeyError, RecursionError):
             self._stray(source, line)
             return
+        if odd:
+            line, way = self._look_closer(source, line, message)
+            if way is None:
+                return
         self._number = number = self._number + 1
         target = way.target
         envelope = (number, source.name, target.name, None, line, None, None)
@@ -369,10 +180,10 @@ class Router:
         """A message that is the first of its way, is for us, or is not quite as it should be."""
         dest, body = message["dest"], message["body"]
         if not isinstance(body, dict):
-            raise TypeError("a body is an object")
+            self._stray(source, line)
+            return line, None
         if dest == TRACE:
-            self._told(source, body)
-            self._recorded_bytes += len(line)
+            self._told(source, line, body)
             return line, None
         if dest == STARTER:
             self._started(source, body)
@@ -396,14 +207,16 @@ class Router:
                 source.process.printed.append(text)
                 self.problems.stray(source.name, text)
 
-    def _told(self, source: End, body: dict) -> None:
+    def _told(self, source: End, line: bytes, body: dict) -> None:
         """One of our own nodes tells what it has done."""
-        kind, detail = body["kind"], body["detail"]
+        kind, detail = body.get("kind"), body.get("detail")
         if kind not in TOLD:
-            raise ValueError(kind)
+            self._stray(source, line)
+            return
         detail = tuple(detail) if isinstance(detail, list) else detail
         if kind == "note" and detail[0] == "leader":
             self._leader = source
+        self._recorded_bytes += len(line)
         self.records.append((self.now_us, kind, source.name, detail))
 
     def _started(self, source: End, body: dict) -> None:
@@ -425,8 +238,8 @@ class Router:
         self.records.append((self.now_us, "restart" if host.lives else "start", name, None))
         host.up, host.lives = True, host.lives + 1
         self.crashed.pop(name, None)
-        self._selector.register(process.output, selectors.EVENT_READ, (self._readable, host))
-        self._selector.register(process.errors, selectors.EVENT_READ, (self._errors_readable, host))
+        self.watch(process.output, self._readable, host)
+        self.watch(process.errors, self._errors_readable, host)
         body = {"type": "init", "msg_id": 1, "node_id": name, "node_ids": list(self.hosts)}
         process.write(write({"src": STARTER, "dest": name, "body": body}))
         self.to_flush[host] = None
@@ -436,7 +249,7 @@ class Router:
             return  # it was killed a moment ago, in this very round
         lines = host.process.read()
         if lines is None:
-            self._selector.unregister(host.process.output)
+            self.unwatch(host.process.output)
             self._at(self.now_us, self._look_after, host, host.process)
             return
         for line in lines:
@@ -444,7 +257,7 @@ class Router:
 
     def _errors_readable(self, host: NodeEnd) -> None:
         if not host.process.ended and not host.process.read_errors():
-            self._selector.unregister(host.process.errors)
+            self.unwatch(host.process.errors)
 
     def _flush(self, host: NodeEnd) -> None:
         process = host.process
@@ -455,11 +268,9 @@ class Router:
         except BrokenPipeError:
             process.waiting.clear()
             done = True
-        watched = process.input in self._selector.get_map()
-        if done and watched:
-            self._selector.unregister(process.input)
-        elif not done and not watched:
-            self._selector.register(process.input, selectors.EVENT_WRITE, (self._flush, host))
+        self.unwatch(process.input)
+        if not done:
+            self.watch(process.input, self._flush, host, selectors.EVENT_WRITE)
 
     def _look_around(self, _: None, __: None) -> None:
         for host in self.hosts.values():
@@ -488,8 +299,7 @@ class Router:
         """What goes with a process: it has sent what is still in its pipe, and what came for it is lost."""
         process = host.process
         for fd in (process.output, process.errors, process.input):
-            if fd in self._selector.get_map():
-                self._selector.unregister(fd)
+            self.unwatch(fd)
         process.drain(lambda line: self.take(host, line))
         process.close()
         host.up = host.paused = False

@@ -62,7 +62,7 @@ def test_a_handler_awaits_another_node(three):
 def test_sleeps_coroutines_and_timers_work_in_real_time(three, what, told):
     answer = three.client().rpc("n2", Begin(what, 0.05), LIMIT_S)
     assert answer["what"] == told
-    assert what != "sleep" or 0.045 <= answer["seconds"]
+    assert what != "sleep" or answer["seconds"] >= 0.045
 
 
 def test_many_threads_may_ask_through_one_client(three):
@@ -121,7 +121,7 @@ def test_a_frozen_node_answers_when_it_goes_on():
         client = cluster.client()
         cluster.pause("n1")
         assert cluster.state("n1") == "paused"
-        with pytest.raises(TimeoutError, match="n1 did not answer echo within 0.05 s"):
+        with pytest.raises(TimeoutError, match="n1 did not answer echo within"):
             client.rpc("n1", {"type": "echo", "echo": "x"}, 0.05)
         cluster.resume("n1")
         assert client.rpc("n1", {"type": "echo", "echo": "y"}, LIMIT_S)["echo"] == "y"
@@ -375,7 +375,7 @@ def test_twenty_five_nodes_start_and_talk():
 
 @pytest.mark.parametrize("nodes", [0, 51, ["n1", "n1"], ["c1"], ["a b"]], ids=str)
 def test_a_cluster_needs_a_number_or_names(nodes):
-    with pytest.raises(LearnerError, match="cannot have the nodes|belong to clients"):
+    with pytest.raises(LearnerError, match=r"cannot have the nodes|belong to clients"):
         Cluster(Everything, nodes=nodes)
 
 

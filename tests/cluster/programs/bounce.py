@@ -12,13 +12,14 @@ while data := os.read(0, 65536):
         if body["type"] == "init":
             name = body["node_id"]
             others = [other for other in body["node_ids"] if other != name]
-            out.append({"src": name, "dest": message["src"], "body": {"type": "init_ok", "in_reply_to": body["msg_id"]}})
+            out.append((message["src"], {"type": "init_ok", "in_reply_to": body["msg_id"]}))
         elif body["type"] == "begin":
             for number in range(body["tokens"]):
-                out.append({"src": name, "dest": others[number % len(others)], "body": {"type": "token", "number": number}})
+                out.append((others[number % len(others)], {"type": "token", "number": number}))
         else:
             number = body["number"] + 1
-            out.append({"src": name, "dest": others[number % len(others)], "body": {"type": "token", "number": number}})
-    sent, out = "".join(json.dumps(each) + "\n" for each in out).encode(), []
+            out.append((others[number % len(others)], {"type": "token", "number": number}))
+    written = [json.dumps({"src": name, "dest": dest, "body": body}) + "\n" for dest, body in out]
+    sent, out = "".join(written).encode(), []
     while sent:
         sent = sent[os.write(1, sent) :]

@@ -28,7 +28,8 @@ for line in sys.stdin:
             print("Hello, I am a node!", flush=True)
             print('{"src": "n1", "dest": "n2"', flush=True)
             print('{"src": "n1", "dest": "n2", "body": 7}', flush=True)
-            print("[1, 2]\n\n\udcff".encode(errors="surrogateescape").decode(errors="replace"), flush=True)
+            sys.stdout.buffer.write(b"[1, 2]\n\n\xff\n")
+            sys.stdout.flush()
     elif kind == "echo" and manner == "proxy" and name != names[-1]:
         say(names[-1], body, src=source, id=7)  # under the client's name, as Maelstrom's own Raft does
     elif kind == "echo" and manner == "nameless":
