@@ -23,13 +23,15 @@ _CSS = """<style>
 .lab-card{font:14px/1.45 system-ui,sans-serif;border-left:5px solid var(--lab-accent);padding:4px 12px;margin:6px 0;
  color:var(--jp-ui-font-color1,#1a1a1a);background:var(--jp-layout-color1,#fff);max-width:60em}
 .lab-card p{margin:4px 0}.lab-card b.lab-tag{color:var(--lab-accent)}
-.lab-card pre{margin:4px 0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;background:none;
+.lab-card pre{margin:4px 0;white-space:pre;overflow-x:auto;font-size:12px;background:none;
  color:var(--jp-ui-font-color1,#1a1a1a)}
 .lab-card summary{cursor:pointer}.lab-card summary:focus-visible{outline:3px solid #0072B2}
 .lab-card table{border-collapse:collapse;margin:4px 0}
 .lab-card table th,.lab-card table td{text-align:left!important;vertical-align:top;padding:2px 14px 2px 0;
  background:none}
 </style>"""
+
+_PRE = '<pre tabindex="0">'  # long lines are not broken, or drawings would fall apart; the keyboard can scroll them
 
 
 class Card:
@@ -96,10 +98,10 @@ class VerdictCard(Card):
             parts.append(f"<p>{f'<b>{escape(label)}:</b> ' if label else ''}{shown}</p>")
         if self.verdict.evidence:
             lines = escape("\n".join(self.verdict.evidence))
-            parts.append(f"<details open><summary>What happened, in order</summary><pre>{lines}</pre></details>")
+            parts.append(f"<details open><summary>What happened, in order</summary>{_PRE}{lines}</pre></details>")
         if self.verdict.printed.strip():
             printed = escape(self.verdict.printed.strip())
-            parts.append(f"<details><summary>What your code printed</summary><pre>{printed}</pre></details>")
+            parts.append(f"<details><summary>What your code printed</summary>{_PRE}{printed}</pre></details>")
         return "".join(parts)
 
     def text(self) -> str:

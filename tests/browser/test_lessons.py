@@ -33,10 +33,9 @@ def test_a_typed_answer_is_checked_at_once(open_notebook, screenshot):
     notebook = open_notebook("00_start_here.ipynb")
     page = notebook.page
     answer = (
-        "import json\n\n"
-        "async def echo(nc, message):\n"
-        "    body = json.loads(message.data)\n"
-        "    await nc.publish(message.reply, json.dumps({'type': 'echo_ok', 'echo': body['echo']}).encode())\n"
+        "class Echoer(Node):\n"
+        "    def on_echo(self, message, sender, ctx):\n"
+        "        ctx.reply(message, EchoOk(message.number, message.payload))\n"
     )
     page.evaluate(
         """source => {
@@ -46,11 +45,12 @@ def test_a_typed_answer_is_checked_at_once(open_notebook, screenshot):
         answer,
     )
     assert notebook.run_all(timeout_s=300)
-    (verdict,) = verdicts(notebook.outputs())
+    verdict, not_started = verdicts(notebook.outputs())
     assert (verdict["outcome"], verdict["misconception"]) == ("fail", "drops_fields")
+    assert not_started["outcome"] == "not started"
     card = page.locator(".lab-card", has_text="FAIL 00.1")
     card.scroll_into_view_if_needed()
-    assert "in_reply_to" in card.inner_text()
+    assert "trace_id" in card.inner_text()
     screenshot(page, "a_failing_check")
 
 

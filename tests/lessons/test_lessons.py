@@ -22,11 +22,16 @@ CELL_S = 180  # the longest a cell may take on a busy machine, a check with seve
 # What the text around a cell says that it shows, by lesson and cell; figures that differ from run to run are not here.
 CLAIMS = {
     "00_start_here": {
-        "pinger": ["pong 1"],
-        "slow-run": ["no answer in half a second"],
-        "twice-run": ["pongs for one ping"],
         "kill-read": ["survived"],
         "kill-two": ["no answer"],
+        "world": ["pinger counted total=1"],
+        "unlucky": ["lost on the way"],
+        "same-seed": ["True"],
+        "again-run": ["in 1,000 of 1,000 worlds"],
+        "twice-run": ["counted 1: in", "counted 2: in"],
+        "doubled": ["counted total=2"],
+        "replay": ["pinger"],
+        "real-run": ["ponger crashes", "ponger restarts", "pinger counted total=1"],
     },
     "02_grpc": {
         "document-run": ["No module named 'github'"],

@@ -1,14 +1,26 @@
-"""Remembers who asked first and answers there for ever."""
+"""Remembers whoever asked first."""
 
-import json
-
-first = []
+from labsupport import Node, message
 
 
-async def echo(nc, message):
-    request = json.loads(message.data)
-    if request["type"] != "echo":
-        return
-    first.append(message.reply)
-    reply = {"type": "echo_ok", "in_reply_to": request["msg_id"], "echo": request["echo"]}
-    await nc.publish(first[0], json.dumps(reply).encode())
+@message
+class Echo:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+@message
+class EchoOk:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+class Echoer(Node):
+    def on_start(self, ctx):
+        self.asker = None
+
+    def on_echo(self, message, sender, ctx):
+        self.asker = self.asker or sender
+        ctx.send(self.asker, EchoOk(message.number, message.payload, message.trace_id))

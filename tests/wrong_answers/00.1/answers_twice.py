@@ -1,12 +1,24 @@
-"""Answers once more, to be on the safe side."""
+"""Sends the answer once more, to be on the safe side."""
 
-import json
+from labsupport import Node, message
 
 
-async def echo(nc, message):
-    request = json.loads(message.data)
-    if request["type"] != "echo":
-        return
-    reply = {"type": "echo_ok", "in_reply_to": request["msg_id"], "echo": request["echo"]}
-    for _ in range(2):
-        await nc.publish(message.reply, json.dumps(reply).encode())
+@message
+class Echo:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+@message
+class EchoOk:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+class Echoer(Node):
+    def on_echo(self, message, sender, ctx):
+        answer = EchoOk(message.number, message.payload, message.trace_id)
+        ctx.reply(message, answer)
+        ctx.reply(message, answer)

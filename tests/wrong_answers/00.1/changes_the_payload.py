@@ -1,11 +1,22 @@
-"""Takes every payload for text."""
+"""Makes text of whatever comes."""
 
-import json
+from labsupport import Node, message
 
 
-async def echo(nc, message):
-    request = json.loads(message.data)
-    if request["type"] != "echo":
-        return
-    reply = {"type": "echo_ok", "in_reply_to": request["msg_id"], "echo": str(request["echo"])}
-    await nc.publish(message.reply, json.dumps(reply).encode())
+@message
+class Echo:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+@message
+class EchoOk:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+class Echoer(Node):
+    def on_echo(self, message, sender, ctx):
+        ctx.reply(message, EchoOk(message.number, f"{message.payload}", message.trace_id))

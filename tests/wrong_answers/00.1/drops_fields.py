@@ -1,9 +1,22 @@
-"""Sends the payload back and forgets which question it answers."""
+"""Copies the fields that it understands."""
 
-import json
+from labsupport import Node, message
 
 
-async def echo(nc, message):
-    request = json.loads(message.data)
-    if request["type"] == "echo":
-        await nc.publish(message.reply, json.dumps({"type": "echo_ok", "echo": request["echo"]}).encode())
+@message
+class Echo:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+@message
+class EchoOk:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+class Echoer(Node):
+    def on_echo(self, message, sender, ctx):
+        ctx.reply(message, EchoOk(message.number, message.payload))

@@ -1,0 +1,22 @@
+"""Sends a new message to the right node."""
+
+from labsupport import Node, message
+
+
+@message
+class Echo:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+@message
+class EchoOk:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+class Echoer(Node):
+    def on_echo(self, message, sender, ctx):
+        ctx.send(sender, EchoOk(message.number, message.payload, message.trace_id))

@@ -1,0 +1,38 @@
+"""Stops after ten attempts."""
+
+from labsupport import Node, message
+
+
+@message
+class Ping:
+    number: int
+
+
+@message
+class Pong:
+    number: int
+
+
+class Pinger(Node):
+    def on_start(self, ctx):
+        self.number, self.counted, self.attempts = 1, 0, 0
+        self.ping(ctx)
+
+    def ping(self, ctx):
+        ctx.send("ponger", Ping(self.number))
+        ctx.set_timer("again", 0.2)
+
+    def on_timer(self, name, ctx):
+        self.attempts += 1
+        if self.attempts < 10:
+            self.ping(ctx)
+
+    def on_pong(self, message, sender, ctx):
+        if message.number == self.number:
+            self.counted += 1
+            ctx.note("counted", total=self.counted)
+            self.number, self.attempts = self.number + 1, 0
+            if self.number <= 5:
+                self.ping(ctx)
+            else:
+                ctx.cancel_timer("again")
