@@ -48,7 +48,7 @@ LAYERS = {
     "search": {"errors", "history", "messages", "trace", "faults", "node", "sim", "spacetime"},
     "checkers": {"errors", "history", "messages"},
     "workloads": {"errors", "history", "messages", "faults", "node", "cluster", "checkers", "sim"},
-    "services": {"errors", "environment"},
+    "services": {"errors", "environment", "faults"},
     "view": {"errors", "history", "checkers"},
     "exercises": {"errors", "history", "checkers", "services", "view"}
     | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads"},

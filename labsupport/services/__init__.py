@@ -14,6 +14,7 @@ _HOME = {
     "RedisCluster": "redis_cluster",
     "RabbitMQ": "rabbitmq",
     "Etcd": "etcd",
+    "Proxy": "proxy",
     "Service": "base",
     "Node": "node",
     "start_all": "base",

@@ -7,8 +7,9 @@ import functools
 from urllib.parse import urlsplit
 
 from labsupport.services import ports
-from labsupport.services.base import Service, StartAgain
+from labsupport.services.base import StartAgain
 from labsupport.services.node import Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, http, patience
 
 # Heartbeat and election timeout in ms. A single member loses an election to nobody. Three at 50/500 replace a killed
@@ -17,12 +18,13 @@ ALONE, TOGETHER = (10, 100), (50, 500)
 READY_KEY = base64.b64encode(b"lab/ready").decode()
 
 
-class Etcd(Service):
+class Etcd(PartedService):
     """An etcd member, or a cluster; clients connect to `url` (gRPC and its JSON gateway on one port, no password).
 
     Args:
         nodes: 1, or 3 (5) for a cluster.
         port: the port of a single member; a free one is chosen without it.
+        partitions: whether the members can be cut off from each other (`partition`, `heal`).
 
     >>> with Etcd(nodes=3) as etcd:                               # doctest: +SKIP
     ...     etcd.leader().kill()
@@ -40,13 +42,14 @@ class Etcd(Service):
         drawn = ports.draw(2 * self.size)
         self._ports = list(drawn)
         clients, self._peers = drawn[: self.size], drawn[self.size :]
+        self._known_at = self._fronts(self._peers)
         if self._wanted_port is not None:
             clients = [self._wanted_port]
-        everyone = ",".join(f"etcd-{index}=http://127.0.0.1:{peer}" for index, peer in enumerate(self._peers))
+        everyone = ",".join(f"etcd-{index}=http://127.0.0.1:{peer}" for index, peer in enumerate(self._known_at))
         return [self._member(index, port, everyone) for index, port in enumerate(clients)]
 
     def _member(self, index: int, port: int, everyone: str) -> Node:
-        name, peer = f"etcd-{index}", f"http://127.0.0.1:{self._peers[index]}"
+        name = f"etcd-{index}"
         directory = self._directory / name
         directory.mkdir(mode=0o700)
         heartbeat_ms, election_ms = ALONE if self.size == 1 else TOGETHER
@@ -55,8 +58,8 @@ class Etcd(Service):
             "data-dir": directory / "data",
             "listen-client-urls": f"http://127.0.0.1:{port}",
             "advertise-client-urls": f"http://127.0.0.1:{port}",
-            "listen-peer-urls": peer,
-            "initial-advertise-peer-urls": peer,
+            "listen-peer-urls": f"http://127.0.0.1:{self._peers[index]}",
+            "initial-advertise-peer-urls": f"http://127.0.0.1:{self._known_at[index]}",
             "initial-cluster": everyone,
             "initial-cluster-state": "new",
             "initial-cluster-token": self._directory.name,
@@ -80,7 +83,7 @@ class Etcd(Service):
         clusters = {self._until(self._probe_of(node), f"{node.name} to answer") for node in self._nodes}
         members = self._until(functools.partial(_members, self._nodes[0]), "its members")
         # etcd asks for no password: a stranger may have taken a port before ours could, and answer in its place.
-        if len(clusters) > 1 or members != {f"http://127.0.0.1:{peer}" for peer in self._peers}:
+        if len(clusters) > 1 or members != {f"http://127.0.0.1:{peer}" for peer in self._known_at}:
             raise StartAgain("another etcd had taken a port")
 
     def _probe(self, node: Node, timeout_s: float) -> str:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from labsupport.errors import ServiceError
 from labsupport.services import ports
-from labsupport.services.base import Service
 from labsupport.services.node import Foreign, Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, http, patience
 from labsupport.services.wire import nats as wire
 
@@ -18,12 +18,13 @@ JETSTREAM = 'jetstream {{ store_dir: "{directory}/jetstream", max_mem: 64MB, max
 READY = "lab-ready"  # our stream, gone before a lesson begins
 
 
-class Nats(Service):
+class Nats(PartedService):
     """A NATS server with JetStream, or a cluster of them; clients log in with `url`.
 
     Args:
         nodes: 1, or 3 (5) for a cluster whose streams can have as many replicas.
         port: the port of a single server; a free one is chosen without it.
+        partitions: whether the servers can be cut off from each other (`partition`, `heal`).
 
     >>> with Nats() as nats:                                      # doctest: +SKIP
     ...     client = await connect(nats.url)
@@ -46,10 +47,11 @@ class Nats(Service):
         clients, monitors, routes = drawn[:count], drawn[count : 2 * count], drawn[2 * count :]
         if self._wanted_port is not None:
             clients = [self._wanted_port]
+        known_at = self._fronts(routes)
         self._monitors = {f"nats-{index}": port for index, port in enumerate(monitors)}
-        return [self._node(index, clients[index], monitors[index], routes) for index in range(count)]
+        return [self._node(index, clients[index], monitors[index], routes, known_at) for index in range(count)]
 
-    def _node(self, index: int, port: int, monitor: int, routes: list[int]) -> Node:
+    def _node(self, index: int, port: int, monitor: int, routes: list[int], known_at: list[int]) -> Node:
         name = f"nats-{index}"
         directory = self._directory / name
         directory.mkdir(mode=0o700)
@@ -61,11 +63,11 @@ class Nats(Service):
             JETSTREAM.format(directory=directory),
         ]
         if routes:
-            peers = [
-                f'"nats-route://route:{self.password}@127.0.0.1:{other}"' for other in routes if other != routes[index]
-            ]
+            own = known_at[index]
+            peers = [f'"nats-route://route:{self.password}@127.0.0.1:{each}"' for each in known_at if each != own]
             lines.append(
-                f'cluster {{ name: lab, listen: "127.0.0.1:{routes[index]}", routes: [{", ".join(peers)}], '
+                f'cluster {{ name: lab, listen: "127.0.0.1:{routes[index]}", cluster_advertise: "127.0.0.1:{own}", '
+                f"routes: [{', '.join(peers)}], "
                 f'authorization {{ user: route, password: "{self.password}" }} }}'
             )
         (directory / "nats.conf").write_text("\n".join(lines) + "\n")

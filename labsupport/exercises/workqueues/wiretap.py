@@ -16,9 +16,7 @@ Protocols: AMQP 0-9-1 (https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, s
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -28,6 +26,8 @@ from urllib.parse import urlsplit
 import pika
 import pika.exceptions
 import pika.frame
+
+from labsupport.services.relay import Relay, Stream
 
 SHOWN = 60  # characters of an argument that a line of evidence shows
 
@@ -84,12 +84,12 @@ class Event:
 class Stop:
     """A point at which the tap holds one direction of one connection."""
 
-    def __init__(self, wanted: Callable[[Event], bool]) -> None:
-        self.wanted = wanted
+    def __init__(self, wanted: Callable[[Event], bool], look_again: Callable[[], None]) -> None:
+        self.wanted, self._look_again = wanted, look_again
         self.event: Event | None = None
         self.error: Exception | None = None
-        self._reached, self._over = threading.Event(), threading.Event()
-        self._cut = False
+        self._reached = threading.Event()
+        self._over = self._cut = False
 
     @property
     def reached(self) -> bool:
@@ -104,64 +104,52 @@ class Stop:
 
     def release(self) -> None:
         """Let the message go on; a stop that has not been reached yet is taken away."""
-        self._over.set()
+        self._over = True
+        self._look_again()
 
     def cut(self) -> None:
         """Throw the message away with all that comes behind it, and end that direction of the connection."""
         self._cut = True
-        self._over.set()
+        self.release()
 
     def _wants(self, event: Event) -> bool:
-        if self._reached.is_set() or self._over.is_set():
+        if self._reached.is_set() or self._over:
             return False
         try:
             wanted = self.wanted(event)
-        except Exception as error:  # it runs in a thread of the tap; the check asks `reached`
+        except Exception as error:  # it runs in the tap's thread; the check asks `reached`
             self.error, wanted = error, True
         if wanted:
             self.event = event
             self._reached.set()
         return bool(wanted)
 
-    def _hold(self) -> None:
-        self._over.wait()
-        if self._cut:
-            raise _Cut
 
-
-class _Cut(Exception):
-    """A stop was cut."""
-
-
-class Wiretap:
+class Wiretap(Relay):
     """Relays to any number of servers, and one history of all that passed; use it as a context manager."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.events: list[Event] = []
         self._stops: list[Stop] = []
-        self._links: list[_Link] = []
-        self._listeners: list[socket.socket] = []
-        self._lock = threading.Lock()
 
     def amqp(self, url: str, who: str = "worker") -> str:
         """The address under which RabbitMQ is reached through the tap."""
-        return self._listen(url, who, _Amqp)
+        return self._tap(url, lambda: _Amqp(who))
 
     def resp(self, url: str, who: str = "worker") -> str:
         """The address under which Redis is reached through the tap."""
-        return self._listen(url, who, _Resp)
+        return self._tap(url, lambda: _Resp(who))
 
     def stop_at(self, wanted: Callable[[Event], bool]) -> Stop:
         """Hold the first message from now on for which `wanted` is true."""
-        stop = Stop(wanted)
-        with self._lock:
-            self._stops.append(stop)
+        stop = Stop(wanted, self.poke)
+        self._stops.append(stop)
         return stop
 
     def note(self, text: str) -> None:
         """Write what the check itself does into the history."""
-        with self._lock:
-            self.events.append(Event("", "", False, text))
+        self.events.append(Event("", "", False, text))
 
     def history(self, *texts: str, since: int = 0, lines: int = 20) -> list[str]:
         """The last lines of the history since its `since`-th event: the remarks, and what concerns one of `texts`."""
@@ -174,113 +162,59 @@ class Wiretap:
             TimeoutError: a connection is still open after `timeout_s`.
         """
         deadline = time.monotonic() + timeout_s
-        for link in self._links:
+        for link in list(self.links):
             if not link.over.wait(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError(f"waited {timeout_s:g} s for the end of all connections")
 
-    def close(self) -> None:
-        """Stop listening and drop every connection."""
-        for listener in self._listeners:
-            _shut(listener, socket.SHUT_RDWR)
-            listener.close()
-        for stop in self._stops:
-            stop.cut()
-        for link in self._links:
-            link.drop()
-
-    def __enter__(self) -> Wiretap:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    # ---------------------------------------------------------------- inside
-
-    def _listen(self, url: str, who: str, protocol: type) -> str:
+    def _tap(self, url: str, protocol: Callable[[], _Amqp | _Resp]) -> str:
         address = urlsplit(url)
-        listener = socket.create_server(("127.0.0.1", 0))
-        self._listeners.append(listener)
 
-        def accept() -> None:
-            while True:
-                try:
-                    near, _ = listener.accept()
-                except OSError:
-                    return  # closed
-                try:
-                    far = socket.create_connection((address.hostname, address.port), 5)
-                except OSError:
-                    near.close()  # the server is down: to a client this looks like a connection that breaks at once
-                    continue
-                far.settimeout(None)
-                self._links.append(_Link(self, near, far, protocol(who)))
+        def streams() -> tuple[_Tapped, _Tapped]:
+            both = protocol()  # a reply is understood by what was asked
+            return _Tapped(self, both, True), _Tapped(self, both, False)
 
-        threading.Thread(target=accept, name="wiretap", daemon=True).start()
-        port = listener.getsockname()[1]
+        port = self.listen(address.hostname, address.port, streams)
         return address._replace(netloc=f"{address.netloc.rpartition('@')[0]}@127.0.0.1:{port}").geturl()
 
-    def _pass(self, event: Event) -> None:
-        """Write an event down, and hold it where a stop wants it."""
-        with self._lock:
-            self.events.append(event)
-            holding = [stop for stop in self._stops if stop._wants(event)]
-        for stop in holding:
-            stop._hold()
+    def _pass(self, event: Event) -> list[Stop]:
+        """Write an event down; the stops that hold it."""
+        self.events.append(event)
+        return [stop for stop in list(self._stops) if stop._wants(event)]
 
 
-class _Link:
-    """One connection through the tap: two sockets, and a thread for each direction."""
+class _Tapped(Stream):
+    """One direction of a connection, message by message."""
 
-    def __init__(self, tap: Wiretap, near: socket.socket, far: socket.socket, protocol: _Amqp | _Resp) -> None:
-        self.tap, self.near, self.far, self.protocol = tap, near, far, protocol
-        self.over = threading.Event()
-        for each in (near, far):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        there = threading.Thread(target=self._pump, args=(near, far, True), name="wiretap", daemon=True)
-        back = threading.Thread(target=self._pump, args=(far, near, False), name="wiretap", daemon=True)
-        there.start()
-        back.start()
-        threading.Thread(target=self._finish, args=(there, back), name="wiretap", daemon=True).start()
+    resets_pass = False  # a reset would make the server forget what it has not read yet
 
-    def drop(self) -> None:
-        _shut(self.near, socket.SHUT_RDWR)
-        _shut(self.far, socket.SHUT_RDWR)
+    def __init__(self, tap: Wiretap, protocol: _Amqp | _Resp, sent: bool) -> None:
+        super().__init__()
+        self.tap, self.protocol, self.sent = tap, protocol, sent
+        self.size = 0  # of the message that is held
+        self.holding: list[Stop] = []
 
-    def _finish(self, there: threading.Thread, back: threading.Thread) -> None:
-        there.join()
-        back.join()
-        self.near.close()
-        self.far.close()
-        self.over.set()
-
-    def _pump(self, source: socket.socket, sink: socket.socket, sent: bool) -> None:
-        data, open_to_sink = b"", True
-        while True:
+    def allowed(self) -> int:
+        """The size of the first whole message, after it was written down and held where a stop wanted it."""
+        if not self.size:
             try:
-                chunk = source.recv(65536)
-            except OSError:
-                chunk = b""
-            if not chunk:
-                break
-            # What comes after the sink has gone is still read: unread bytes would turn the end of the connection into a
-            # reset, and a reset makes the server forget what it has not read yet.
-            if open_to_sink:
-                data += chunk
-                try:
-                    while size := self._next(data, sent):
-                        sink.sendall(data[:size])
-                        data = data[size:]
-                except (OSError, _Cut, pika.exceptions.AMQPError, ValueError):
-                    open_to_sink = False
-                    _shut(sink, socket.SHUT_WR)
-        _shut(sink, socket.SHUT_WR)
+                self.size, events = self.protocol.split(bytes(self.waiting), self.sent)
+            except (pika.exceptions.AMQPError, ValueError):
+                self.end()
+                return 0
+            if not self.size and self.ended:
+                self.end()  # in the middle of a message
+            self.holding = [stop for event in events for stop in self.tap._pass(event)]
+        if any(stop._cut for stop in self.holding):
+            self.end()
+            return 0
+        self.holding = [stop for stop in self.holding if not stop._over]
+        return 0 if self.holding else self.size
 
-    def _next(self, data: bytes, sent: bool) -> int:
-        """The size of the first whole message in `data`, after it was written down and held where a stop wanted it."""
-        size, events = self.protocol.split(data, sent)
-        for event in events:
-            self.tap._pass(event)
-        return size
+    def passed(self, size: int) -> None:
+        self.size = 0
+
+    def has_room(self) -> bool:
+        return not self.holding or super().has_room()
 
 
 class _Amqp:
@@ -373,8 +307,3 @@ def _bulk_strings(command: bytes) -> list[bytes]:
 
 def _short(text: str) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-
-
-def _shut(end: socket.socket, how: int) -> None:
-    with contextlib.suppress(OSError):  # it is closed already
-        end.shutdown(how)
