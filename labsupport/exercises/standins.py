@@ -23,6 +23,7 @@ from labsupport.node import Context, Node
 from labsupport.sim.core import Core
 from labsupport.sim.properties import Violated
 
+LOAD_S = 60.0  # for the child's imports, on a machine that is busy with something else
 HANDLER_S = 20.0  # a handler takes microseconds; one that takes this long never ends
 LONGEST = 64_000_000  # bytes of one line
 _DECODER = json.JSONDecoder(parse_constant=int)  # raises ValueError: NaN and infinity are not JSON
@@ -95,7 +96,7 @@ class Session:
             )
         self._socket.settimeout(STEP_S)
         try:
-            (known,) = self._line("your class to be loaded")
+            (known,) = self._line("your class to be loaded", LOAD_S)
             self.kinds: dict[str, type[Node]] = {name: self._stand_in(name, types) for name, types in known.items()}
         except Gone as gone:
             self._socket.close()
@@ -116,15 +117,17 @@ class Session:
         Raises:
             Gone: with `ChildEnded`, `TimeoutError` or `Interrupted` as its reason.
         """
+        if self._answer.interrupted.is_set():
+            raise Gone(Interrupted())
         self.calls += 1
         line = memoryview(json.dumps(order).encode() + b"\n")
         deadline = time.monotonic() + HANDLER_S
         while line:
             line = line[self._patiently(lambda rest=line: self._socket.send(rest), deadline, waiting_for) :]
-        return self._line(waiting_for)
+        return self._line(waiting_for, HANDLER_S)
 
-    def _line(self, waiting_for: str) -> list:
-        deadline = time.monotonic() + HANDLER_S
+    def _line(self, waiting_for: str, timeout_s: float) -> list:
+        deadline = time.monotonic() + timeout_s
         while b"\n" not in self._buffer:
             data = self._patiently(lambda: self._socket.recv(1_000_000), deadline, waiting_for)
             self._buffer += data
@@ -148,7 +151,7 @@ class Session:
                 if self._answer.interrupted.is_set():
                     raise Gone(Interrupted()) from None
                 if time.monotonic() > deadline:
-                    raise Gone(TimeoutError(f"waited {HANDLER_S:g} s for {waiting_for}")) from None
+                    raise Gone(TimeoutError(f"waited too long for {waiting_for}")) from None
             except OSError:
                 self._child.wait(5)
                 raise Gone(ChildEnded(self._child, waiting_for)) from None

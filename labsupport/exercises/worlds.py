@@ -32,6 +32,8 @@ world a stand-in does what the child says. What you write is the same as for a c
 
     Exercise(..., cases=(LOSSY, ...))             # lets the learner write replay("00.2", Pinger, case=..., seed=...)
 
+For a search as `labsupport.explore` makes it, with another mixture of faults for each seed, give ``faults=mixture``.
+
 Order the cases so that the most specific diagnosis comes first. Judge by what is sent and delivered; a note
 (`ctx.note`) is only what the learner's node says of itself. A handler's exception, an endless loop, something shared
 between nodes, a misuse of ctx and NotImplementedError need nothing from you. Safety properties must hold at every
@@ -53,7 +55,7 @@ from labsupport.exercises.standins import Raised, Session
 from labsupport.faults import Faults
 from labsupport.messages import packed_body
 from labsupport.node import Node
-from labsupport.sim import shrink
+from labsupport.sim import shrink, swarm
 from labsupport.sim.core import SECOND, Core
 from labsupport.sim.properties import Property, Violated
 from labsupport.sim.scenario import Scenario
@@ -66,6 +68,11 @@ ALIKE = 4  # more failed runs to look for when the first one does not shrink: th
 FIRST_LINES, LAST_LINES = 26, 12  # of a trace in the evidence, when it is long
 STORM = "Storm"
 CALM = Faults()
+
+
+def mixture(draw: random.Random) -> Faults:
+    """Faults for `Case`: whatever can go wrong, mixed as the guided random search mixes it."""
+    return swarm.draw(Scenario(Node, (1,)), draw.randrange(10**9)).faults
 
 
 class Seen(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import textwrap
 import threading
 import time
@@ -322,7 +323,7 @@ def test_a_message_that_a_class_does_not_understand_is_told(tmp_path):
 
 @pytest.mark.parametrize("line", ["while True: pass", "import threading; threading.Event().wait()"])
 def test_a_handler_that_never_returns_is_ended(tmp_path, monkeypatch, line):
-    monkeypatch.setattr(standins, "HANDLER_S", 0.5)
+    monkeypatch.setattr(standins, "HANDLER_S", 3.0)
     verdict = verdict_on(tmp_path, f"def on_ask(self, message, sender, ctx):\n    {line}\n")
     assert verdict.outcome is Outcome.FAIL and "on_ask of n1 to return, and it never happened" in verdict.summary
 
@@ -360,10 +361,9 @@ def test_nonsense_on_the_wire_harms_nobody(tmp_path, line):
     assert verdict.outcome in (Outcome.FAIL, Outcome.UNKNOWN) and "bug of the course" not in verdict.summary
 
 
-def test_stop_is_noticed_while_a_handler_runs(tmp_path):
-    answer = answered(
-        tmp_path, "def on_ask(self, message, sender, ctx):\n    print('here', flush=True)\n    while True: pass\n"
-    )
+@pytest.mark.parametrize("line", ["while True: pass", "ctx.reply(message, Answered(message.number))"])
+def test_stop_is_noticed_while_a_handler_runs_and_between_two_calls(tmp_path, line):
+    answer = answered(tmp_path, f"def on_ask(self, message, sender, ctx):\n    print('here', flush=True)\n    {line}\n")
 
     def stop():
         while not answer.printed:
@@ -371,5 +371,6 @@ def test_stop_is_noticed_while_a_handler_runs(tmp_path):
         answer.interrupted.set()
 
     threading.Thread(target=stop, daemon=True).start()
-    verdict = run_check(exercise(hold), answer, seed=1)
+    endless = dataclasses.replace(CASE, runs=10**6)
+    verdict = run_check(exercise(lambda answer, run: _hold(answer, run, endless)), answer, seed=1)
     assert verdict.outcome is Outcome.UNKNOWN and verdict.summary == "you stopped the check"
