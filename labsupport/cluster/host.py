@@ -19,13 +19,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from labsupport import node as contract
+from labsupport.cluster import SERVICES, TRACE
 from labsupport.cluster.disk import Disk
 from labsupport.errors import LearnerError
 from labsupport.messages import KNOWN, Message, RequestFailed, copied, from_body, not_a_message, plain, sender_of
 from labsupport.node import Context, Node
 
-SERVICES = ("lin-kv", "seq-kv", "lww-kv", "lin-tso")
-TRACE = "#trace"  # the receiver of what a node tells its cluster's trace; see `Host.tell`
 TOGETHER = 64  # messages written with one system call at most, so that the first does not wait for many others
 READ_BYTES = 65_536
 IDS_PER_LIFE = 1_000_000  # so that an answer to a request of an earlier life fits no request of this one

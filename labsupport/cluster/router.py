@@ -15,21 +15,25 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from labsupport.cluster import SERVICES, TRACE
 from labsupport.cluster.ends import End, NodeEnd, ServiceEnd, Way, read, write
 from labsupport.cluster.loop import Loop, stopped
 from labsupport.cluster.process import Process
 from labsupport.cluster.report import NodeCrashed, Problems
-from labsupport.cluster.services import NAMES
 from labsupport.faults import Faults
 from labsupport.nemesis import SECOND, Nemesis
 
-TRACE = "#trace"  # the receiver of what our own nodes tell of themselves
 STARTER = "c0"  # the client that sends `init`
 MOST_RECORDS, MOST_RECORDED_BYTES = 400_000, 200_000_000  # the older half of the messages is forgotten then
 MOST_HELD = 200_000  # messages for a node that stands still or has not begun
 LOOK_S = 0.05  # how often it looks whether a process has ended without closing its output
 TOLD = ("note", "save", "timer", "timeout", "wake")
 _MANY = frozenset({"send", "deliver", "lose", "save", "timer", "timeout", "wake"})  # what may be forgotten
+
+
+def _answers(line: bytes) -> bool:
+    """Whether a message answers a request: then its receiver is ready for it, even before it has answered `init`."""
+    return read(line.decode())["body"].get("in_reply_to") is not None
 
 
 class Router(Loop):
@@ -56,7 +60,7 @@ class Router(Loop):
         super().__init__("cluster-router")
         self.faults, self.seed, self._spawn, self._wipe, self._recording = faults, seed, spawn, wipe, recording
         self.hosts: dict[str, NodeEnd] = {name: NodeEnd(self, name) for name in names}
-        self.services = {name: ServiceEnd(self, name) for name in NAMES if name not in self.hosts}
+        self.services = {name: ServiceEnd(self, name) for name in SERVICES}
         self.ends: dict[str, End] = {**self.hosts, **self.services}
         self.records: list[tuple] = []
         self.forgotten = self.held = 0
@@ -154,7 +158,7 @@ class Router(Loop):
             self._lose(way, envelope, "partition")
         elif not target.up:
             self._lose(way, envelope, "receiver is down")
-        elif target.paused or not target.ready:
+        elif target.paused or not (target.ready or _answers(envelope[4])):
             self.held += 1
             if len(target.backlog) < MOST_HELD:
                 target.backlog.append((way, envelope))

@@ -147,7 +147,6 @@ _KINDS: dict[str, tuple[Callable, tuple[str, ...]]] = {
     "lww-kv": (LwwKV, ("read", "write", "cas")),
     "lin-tso": (LinTSO, ("ts",)),
 }
-NAMES = tuple(_KINDS)
 
 
 class Service:

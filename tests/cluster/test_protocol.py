@@ -65,6 +65,12 @@ def test_what_a_program_says_before_init_is_carried_when_its_receiver_is_ready()
     assert cluster.counts["held"] >= 1
 
 
+def test_a_program_may_ask_a_service_before_it_answers_init():
+    with echo("asks first", nodes=2) as cluster:
+        assert ask(cluster) == "hello"
+    assert cluster.problems == []
+
+
 def test_a_message_to_nobody_is_told():
     with echo("lost", nodes=1) as cluster:
         assert ask(cluster) == "hello"

@@ -109,3 +109,46 @@ def test_a_journal_is_written_anew_when_it_has_grown(tmp_path, monkeypatch):
     assert Disk(tmp_path / "n1.journal") == disk == {"number": 999, "text": "x" * 50}
     assert (tmp_path / "n1.journal").stat().st_size < 3000
     assert len(list(tmp_path.iterdir())) == 1
+
+
+NOTEBOOK = """
+import linecache
+from labsupport.cluster.cluster import Cluster
+from labsupport.cluster.report import NodeCrashed
+
+cell = '''
+from labsupport import Node, message
+@message
+class Divide:
+    by: int
+@message
+class Quotient:
+    value: float
+factor = 10
+class Divider(Node):
+    def on_divide(self, message, sender, ctx):
+        ctx.reply(message, Quotient(factor / message.by))
+'''
+linecache.cache["cell 1"] = (len(cell), None, cell.splitlines(True), "cell 1")
+exec(compile(cell, "cell 1", "exec"))
+with Cluster(Divider, nodes=2) as cluster:
+    print(cluster.client().rpc("n2", Divide(4), 60)["value"])
+    try:
+        cluster.client().rpc("n1", Divide(0), 60)
+    except NodeCrashed as crashed:
+        print(crashed)
+"""
+
+
+def test_a_class_of_a_notebook_is_shipped_with_its_messages_and_its_lines():
+    done = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout.startswith("2.5\n"), done.stderr
+    assert 'File "cell 1", line 12, in on_divide' in done.stdout
+    assert "ctx.reply(message, Quotient(factor / message.by))" in done.stdout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from labsupport.cluster.services import NAMES, Service
+from labsupport.cluster import SERVICES
+from labsupport.cluster.services import Service
 
 
 def asking(name, seed=0):
@@ -85,7 +86,7 @@ def test_lin_tso_counts_from_zero():
     assert [ask(client, "ts")["ts"] for client in ("n1", "n2", "n1")] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SERVICES)
 def test_an_answer_names_its_request_and_has_no_number_of_its_own(name):
     service = Service(name, 0)
     answer = service.handle("n1", {"type": "read", "key": "x", "msg_id": 7, "in_reply_to": None})

@@ -20,7 +20,12 @@ for line in sys.stdin:
     received = json.loads(line)
     source, body = received["src"], received["body"]
     kind, number = body["type"], body.get("msg_id")
-    if kind == "init" and manner != "deaf":
+    if kind == "init" and manner == "asks first":
+        name, names, starter = body["node_id"], body["node_ids"], source
+        say("lin-kv", {"type": "write", "key": name, "value": 1, "msg_id": 7})
+    elif kind == "write_ok":
+        say(starter, {"type": "init_ok", "in_reply_to": 1})
+    elif kind == "init" and manner != "deaf":
         name, names = body["node_id"], body["node_ids"]
         say(source, {"type": "init_ok", "in_reply_to": number})
         say("n1", {"type": "tick", "in_reply_to": None})
