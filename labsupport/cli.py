@@ -1,4 +1,4 @@
-"""The command line: what `lab`, `test`, `doctor`, `release`, `bench` and `fetch` do.
+"""The command line: what `lab`, `test`, `doctor`, `release`, `bench`, `fetch` and `maelstrom` do.
 
 Standard library only at module level; each command makes or enters the course's environment first.
 """
@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--quick", action="store_true", help="fewer repetitions")
 
     command("fetch", _fetch, "bring everything that later lessons need, for a classroom without a network")
+
+    words = "run programs that speak the Maelstrom protocol, or Node classes, against Maelstrom's workloads"
+    maelstrom = command("maelstrom", _maelstrom, words, add_help=False)
+    maelstrom.set_defaults(passes_on=True)
     return parser
 
 
@@ -128,3 +132,10 @@ def _fetch(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv, extra=everything, wanted=programs.FOR_TESTS, insist=True)
     print("Everything that later lessons need is here.")
     return 0
+
+
+def _maelstrom(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.workloads.command import main as maelstrom
+
+    return maelstrom(arguments.argv[arguments.argv.index("maelstrom") + 1 :])
