@@ -14,7 +14,7 @@ from typing import Any
 from labsupport.checkers.finding import Anomaly, Finding, Result
 from labsupport.history import Ending, History
 from labsupport.workloads.strokes import Stroke
-from labsupport.workloads.workload import Workload
+from labsupport.workloads.workload import MALFORMED, Workload
 
 Valid = bool | str
 UNKNOWN = "unknown"
@@ -32,8 +32,7 @@ class Record:
         history: what the clients asked and were told, times in ms.
         final_from: when the final steps began, in ms; None if there were none.
         counts: messages by group ("all", "clients", "servers"): each a mapping of "sent", "received" and "unique".
-        malformed: replies that had not the form of the protocol, in words.
-        errors: how often steps of each kind ended with each error, by (kind, error).
+        errors: for each step that ended with one: its kind, the kind of error, what was said about it.
         broken: what ended the run early or makes it worthless: a node that died by itself, one that never started.
         problems: what nodes did that is not forbidden but strange, such as stray lines.
         strokes: what the nemesis did.
@@ -42,8 +41,7 @@ class Record:
     history: History = dataclasses.field(default_factory=History)
     final_from: float | None = None
     counts: Mapping[str, Mapping[str, int]] = dataclasses.field(default_factory=dict)
-    malformed: list[str] = dataclasses.field(default_factory=list)
-    errors: Counter = dataclasses.field(default_factory=Counter)
+    errors: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
     broken: list[str] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
     strokes: list[Stroke] = dataclasses.field(default_factory=list)
@@ -57,11 +55,12 @@ def results(workload: Workload, record: Record, availability: float | None = Non
         record: of the run.
         availability: the share of operations that have to succeed, 0 to 1; None: any.
     """
+    malformed = [why for _, error, why in record.errors if error == MALFORMED]
     checks = {
         "workload": _found(workload.check(record.history, record.final_from)),
         "stats": _stats(record.history),
         "availability": _availability(record.history, availability),
-        "replies": {"valid": not record.malformed, "malformed": _first(record.malformed)},
+        "replies": {"valid": not malformed, "malformed": _first(malformed)},
         "nodes": {"valid": not record.broken, "broken": record.broken, "problems": _first(record.problems)},
     }
     return {
@@ -70,7 +69,7 @@ def results(workload: Workload, record: Record, availability: float | None = Non
         **checks,
         "net": _net(record),
         "latency_ms": _latencies(record.history),
-        "errors": [{"kind": kind, "error": error, "count": n} for (kind, error), n in record.errors.most_common()],
+        "errors": _errors(record.errors),
         "nemesis": [
             {"at_s": round(stroke.at_s, 3), "what": stroke.what, "nodes": stroke.nodes} for stroke in record.strokes
         ],
@@ -121,6 +120,16 @@ def _explained(anomaly: Anomaly) -> dict[str, Any]:
         "operations": [repr(operation) for operation in anomaly.operations],
         "picture": anomaly.picture if anomaly.operations else "",
     }
+
+
+def _errors(errors: Sequence[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    """How often each error ended a step of each kind, the most frequent first, with an example of what was said."""
+    counts = Counter((kind, error) for kind, error, _ in errors)
+    examples = {(kind, error): why for kind, error, why in reversed(errors)}
+    return [
+        {"kind": kind, "error": error, "count": count, "example": examples[kind, error]}
+        for (kind, error), count in counts.most_common()
+    ]
 
 
 def _first(sentences: Sequence[str]) -> list[str]:
@@ -238,7 +247,11 @@ def _strokes(strokes: Sequence[Mapping[str, Any]]) -> list[str]:
 def _reasons(found: Mapping[str, Any]) -> list[str]:
     lines = [""]
     if found["errors"]:
-        lines += [f"{row['count']:>6,} × {row['kind']}: {row['error']}" for row in found["errors"][:MOST_SENTENCES]]
+        lines += [
+            f"{row['count']:>6,} × {row['kind']}: {row['error']}"
+            + (f", as: {row['example']}" if row["example"] else "")
+            for row in found["errors"][:MOST_SENTENCES]
+        ]
     share = found["availability"]["ok_fraction"]
     wanted = found["availability"]["wanted"]
     asked = "" if wanted is None else f", wanted {'all' if wanted == 1 else f'{wanted:.2%}'}"

@@ -143,9 +143,7 @@ class Running:
             asked = seat.client, step.kind, step.key, step.value
             self._operations.append(Operation(*asked, attempt.result, called, returned, attempt.ending))
         if attempt.error:
-            self.record.errors[step.kind, attempt.error] += 1
-        if attempt.malformed:
-            self.record.malformed.append(attempt.malformed)
+            self.record.errors.append((step.kind, attempt.error, attempt.why))
         if attempt.ending is Ending.UNKNOWN:
             self._sit(seat)
         return attempt
@@ -157,7 +155,7 @@ class Running:
             except (TimeoutError, RequestFailed) as error:
                 attempt.failed(error)
             except NodeCrashed:
-                attempt.failed(TimeoutError())
+                attempt.failed(TimeoutError(f"{attempt.node} has ended by itself"))
             else:
                 attempt.answered(reply)
 
@@ -175,7 +173,7 @@ class Running:
         attempt = Attempt(self.workload, step, Seat(0, node))
         self._carry(attempt, self.cluster.client(), GREETING_S)
         if attempt.error:
-            self.record.broken.append(f"{node} did not take {step.kind}: {attempt.malformed or attempt.error}")
+            self.record.broken.append(f"{node} did not take {step.kind}: {attempt.error}. {attempt.why}")
             self._broken.set()
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from labsupport.history import Ending, History
 from labsupport.messages import RequestFailed
 from labsupport.workloads.replies import Fields, MalformedReply, check_reply
 
+MALFORMED = "malformed reply"
 CRASH = "crash"  # the step after which a client is replaced by one that knows nothing
 
 # A talk yields request bodies, is sent reply bodies, and returns what the client learned.
@@ -130,9 +131,9 @@ class Workload:
 class Attempt:
     """One step on its way, whoever carries the requests.
 
-    Send `request`, then tell by `answered` or `failed` what became of it, until it is None; then `ending`, `result` and
-    `error` hold. A definite error means failed; no answer, a malformed one, or an indefinite error leaves the ending
-    unknown, or failed where the step may be repeated without harm.
+    Send `request`, then tell by `answered` or `failed` what became of it, until it is None; then `ending`, `result`,
+    `error` and `why` hold. A definite error means failed; no answer, a malformed one, or an indefinite error leaves the
+    ending unknown, or failed where the step may be repeated without harm.
 
     >>> from labsupport.workloads import workload
     >>> seat = Seat(0, "n1")
@@ -147,8 +148,8 @@ class Attempt:
     def __init__(self, workload: Workload, step: Step, seat: Seat) -> None:
         self.workload, self.step, self.node = workload, step, seat.node
         self.request: dict[str, Any] | None = None
-        self.ending, self.result, self.error = Ending.UNKNOWN, None, ""
-        self.malformed = ""
+        self.ending, self.result = Ending.UNKNOWN, None
+        self.error = self.why = ""  # the kind of error, and what was said about this one
         if step.kind != CRASH:
             self._talk = workload.talk(step, seat)
             self._go_on(None)
@@ -159,15 +160,15 @@ class Attempt:
             check_reply(self.request, reply, self.workload.replies, self.node)
             self._go_on(reply)
         except MalformedReply as odd:
-            self.malformed = str(odd)
-            self._end(definite=False, error="malformed reply")
+            self._end(definite=False, error=MALFORMED, why=str(odd))
 
     def failed(self, error: TimeoutError | RequestFailed) -> None:
         """`request` was refused, or nobody has answered it in time."""
         if isinstance(error, RequestFailed):
-            self._end(error.definite and self.workload.maps_errors, str(error))
+            definite = error.definite and self.workload.maps_errors
+            self._end(definite, f"{error.name} (code {error.code})", error.text)
         else:
-            self._end(definite=False, error="no answer in time")
+            self._end(definite=False, error="no answer in time", why=str(error))
 
     def _go_on(self, reply: dict[str, Any] | None) -> None:
         try:
@@ -175,11 +176,11 @@ class Attempt:
         except StopIteration as done:
             self.request, self.ending, self.result = None, Ending.OK, done.value
 
-    def _end(self, definite: bool, error: str) -> None:
+    def _end(self, definite: bool, error: str, why: str) -> None:
         self._talk.close()
         harmless = self.workload.maps_errors and self.step.kind in self.workload.idempotent
         self.ending = Ending.FAILED if definite or harmless else Ending.UNKNOWN
-        self.request, self.error = None, error
+        self.request, self.error, self.why = None, error, why
 
 
 def final_reads_only(history: History, final_from: float | None) -> History:

@@ -1,7 +1,7 @@
 """Every workload against programs that are right and programs that are wrong, as real processes: each gets its due.
 
-Goal: no verdict is trusted that was not seen both ways. Method: short runs of the programs in nodes/, whose one argument
-names the mistake that they make.
+Goal: no verdict is trusted that was not seen both ways. Method: short runs of the programs in nodes/, whose one
+argument names the mistake that they make.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def test_refusals_count_against_the_availability_that_was_asked_for():
     assert found["availability"] == {"valid": True, "ok_fraction": 1.0, "wanted": 1.0}
     found = run("echo", "echo", "refuses", nodes=1, availability=1.0).results
     assert found["availability"]["valid"] is False and 0.5 < found["availability"]["ok_fraction"] < 0.9
-    assert found["errors"][0]["error"] == "temporarily-unavailable (code 11): too busy"
+    assert found["errors"][0]["error"] == "temporarily-unavailable (code 11)"
+    assert found["errors"][0]["example"] == "too busy"
 
 
 def test_a_stray_line_is_told_and_does_no_harm():

@@ -1,4 +1,4 @@
-"""kafka on one node; flaws: reuses (an offset), loses (what it has acknowledged), skips (in polls), forgets (the end)."""
+"""kafka on one node; flaws: reuses (an offset), loses (acknowledged ones), skips (in polls), forgets (the end)."""
 
 from wire import FLAW, Wire
 
@@ -26,7 +26,7 @@ def poll(body, sender):
         log = logs.get(key, {})
         there = [[offset, log[offset]] for offset in sorted(log) if offset >= start and log[offset] is not None]
         if FLAW == "skips":
-            there = there[: 1] + there[2:]
+            there = there[:1] + there[2:]
         if FLAW == "forgets":
             there = [pair for pair in there if pair[0] < 3]
         found[key] = there[:5]
