@@ -30,8 +30,9 @@ SYSTEMS_OF = {
     "valkey": ("redis",),
     "nats": ("nats",),
     "grpc": ("etcd",),
+    "gearman": ("gearman",),
 }
-EVERY_SYSTEM = ("rabbitmq", "redis", "nats", "etcd")
+EVERY_SYSTEM = ("rabbitmq", "redis", "nats", "etcd", "gearman")
 SPEAKS_OF_A_CONNECTION = re.compile(
     r"Connection|Connect|Timeout|TimedOut|StreamLost|WrongState|NoServers|NoResponders|Unavailable|NoStreamResponse"
     r"|MasterNotFound|SlaveNotFound|Nack|BusyLoading|OperationalError"
