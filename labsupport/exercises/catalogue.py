@@ -7,7 +7,7 @@ import difflib
 import functools
 import importlib
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from labsupport.errors import LearnerError
@@ -45,7 +45,11 @@ class Exercise:
 
 @dataclasses.dataclass(frozen=True)
 class Lesson:
-    """One notebook: its number, title, file name without ending, the systems it starts, and its exercises."""
+    """One notebook: its number, title, file name without ending, the systems it starts, and its exercises.
+
+    `modules` gives the directories of Python modules that its cells generate, for answers that import them where those
+    cells did not run.
+    """
 
     number: str
     title: str
@@ -53,6 +57,7 @@ class Lesson:
     minutes: int
     systems: tuple[str, ...]
     exercises: tuple[Exercise, ...]
+    modules: Callable[[], Sequence[str]] = tuple
 
     @property
     def points(self) -> int:

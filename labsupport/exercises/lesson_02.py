@@ -16,6 +16,7 @@ from labsupport.exercises.catalogue import Exercise, Lesson
 from labsupport.exercises.rpc.bank import check_exactly_once
 from labsupport.exercises.rpc.greeter import check_greeter
 from labsupport.exercises.rpc.guard import check_guard
+from labsupport.exercises.rpc.idl import idl
 from labsupport.exercises.rpc.shop import check_deadline_budget
 
 LESSON = Lesson(
@@ -24,6 +25,7 @@ LESSON = Lesson(
     notebook="02_grpc",
     minutes=75,
     systems=(),
+    modules=lambda: [idl().directory],
     exercises=(
         Exercise(
             id="02.1",

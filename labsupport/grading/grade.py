@@ -1,0 +1,304 @@
+"""Grade a class: find what was handed in, grade what is not graded yet, write the results.
+
+    python3 -m labsupport grade SUBMISSIONS... --out RESULTS
+
+Interrupted or killed, the same command goes on where it was: RESULTS/journal.jsonl has what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import importlib
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from labsupport.errors import LabBug, LearnerError
+from labsupport.exercises import catalogue
+from labsupport.exercises.catalogue import Exercise
+from labsupport.grading import isolation, pages, results, sandbox, submissions
+from labsupport.grading.assemble import Pristine
+from labsupport.grading.journal import Journal, Key
+from labsupport.grading.notebooks import Unreadable, read
+from labsupport.grading.pool import Pool, Task
+from labsupport.grading.submissions import Submission
+from labsupport.grading.worker import elsewhere, pristine_of
+from labsupport.history import Outcome
+
+
+@dataclasses.dataclass(frozen=True)
+class Handed:
+    """One notebook that will be graded: whose, which lesson's, and the SHA-256 of its bytes."""
+
+    submission: Submission
+    pristine: Pristine
+    digest: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a class is graded.
+
+    Args:
+        jobs: grading processes; 0 means one for each core.
+        seed: what the checks' cases are drawn from; None: the one of the last time in this folder, or a new one.
+        only: ids of exercises; none means all.
+        timeout_s: for one exercise.
+        late_percent: what a late lesson costs.
+        changes: what `labsupport.grading.results.changes` has read.
+        modules: that hold the lessons; none means the course.
+        path: directories in which those modules are.
+        limits: of the sandbox.
+    """
+
+    jobs: int = 0
+    seed: int | None = None
+    only: tuple[str, ...] = ()
+    timeout_s: float = 300.0
+    late_percent: float = 0.0
+    changes: Mapping[tuple[str, str], results.Change] = dataclasses.field(default_factory=dict)
+    modules: tuple[str, ...] = ()
+    path: tuple[str, ...] = ()
+    limits: isolation.Limits = dataclasses.field(default_factory=isolation.Limits)
+
+
+def grade(places: Sequence[str], out: Path, options: Options, progress: Callable[[int, int], None]) -> results.Results:
+    """Grade a class and write all results into a folder.
+
+    Args:
+        places: folders, zip files and notebooks.
+        out: the folder for the results, which also has the journal.
+        options: how.
+        progress: called with how many exercises are done, and of how many.
+
+    Raises:
+        LearnerError: there is nothing to grade, or an option is not understood.
+    """
+    pristine, problems = _lessons(options.modules)
+    chosen = _chosen(list(pristine.values()), options.only)
+    handed = _handed(places, list(pristine.values()), out, problems)
+    out.mkdir(parents=True, exist_ok=True)
+    weak = sandbox.weaknesses()
+    if elsewhere() and not weak:
+        weak = [f"{', '.join(elsewhere())} names a server elsewhere, so submitted code can reach the network."]
+    with Journal(out) as journal:
+        seed = next(value for value in (options.seed, journal.seed, secrets.randbelow(10**6)) if value is not None)
+        journal.begin(seed)
+        asked = [(one, _of(one.pristine, chosen)) for one in handed]
+        tasks = _tasks(asked, journal, seed)
+        settings = {
+            "modules": list(pristine),
+            "path": list(options.path),
+            "isolated": not weak or bool(elsewhere()),
+            "seed": seed,
+            "timeout_s": options.timeout_s,
+            "limits": dataclasses.asdict(options.limits),
+        }
+        total = sum(len(ids) for _, ids in asked)
+        _run(tasks, journal, Pool(settings, options.jobs or _cores()), total, progress)
+        found = _results(asked, journal, seed, options, problems, weak)
+    found.write(out)
+    pages.write(found, out)
+    return found
+
+
+def _lessons(names: Sequence[str]) -> tuple[dict[str, Pristine], list[str]]:
+    """The lessons by the modules that hold them, and a line for each that cannot be graded."""
+    found, problems = {}, []
+    for name in names or [f"labsupport.exercises.lesson_{number}" for number in catalogue.lesson_numbers()]:
+        try:
+            found[name] = pristine_of(importlib.import_module(name))
+        except (ImportError, FileNotFoundError, LabBug) as error:
+            problems.append(f"{name.rpartition('.')[2]} cannot be graded: {error}".splitlines()[0])
+    return found, problems
+
+
+def _chosen(pristine: Sequence[Pristine], only: Sequence[str]) -> set[str]:
+    known = {exercise.id for one in pristine for exercise in one.lesson.exercises}
+    if unknown := sorted(set(only) - known):
+        raise LearnerError(f"there is no exercise {', '.join(unknown)}", do=f"choose from {', '.join(sorted(known))}")
+    return set(only) or known
+
+
+def _of(pristine: Pristine, chosen: set[str]) -> list[str]:
+    return [exercise.id for exercise in pristine.lesson.exercises if exercise.id in chosen]
+
+
+def _handed(places: Sequence[str], pristine: Sequence[Pristine], out: Path, problems: list[str]) -> list[Handed]:
+    """What counts of all that was found: for each learner and lesson the latest notebook."""
+    found, passed_over = submissions.find(places)
+    problems += passed_over
+    inside = f"{out.resolve()}{os.sep}"
+    latest: dict[tuple[str, str, str], Handed] = {}
+    for one in found:
+        if str(Path(one.path).resolve()).startswith(inside):
+            continue
+        try:
+            data = one.data()
+            cells, _ = read(data)
+        except (OSError, Unreadable) as error:
+            problems.append(f"{one.learner}: {one.name}: {error}")
+            continue
+        best = max(pristine, key=lambda lesson, cells=cells: lesson.likeness(cells))
+        if not best.likeness(cells):
+            problems.append(f"{one.learner}: {one.name}: none of its cells is of one of the lessons")
+            continue
+        handed = Handed(_named(one, best), best, hashlib.sha256(data).hexdigest())
+        key = (handed.submission.learner, handed.submission.id, best.lesson.number)
+        other = latest.get(key)
+        if other:
+            newer, older = sorted([handed, other], key=lambda each: each.submission.attempt, reverse=True)
+            problems.append(
+                f"{one.learner}: handed in lesson {key[2]} more than once; {newer.submission.name} is graded, "
+                f"{older.submission.name} is older"
+            )
+            handed = newer
+        latest[key] = handed
+    if not latest and not problems:
+        raise LearnerError(f"there is no notebook in {', '.join(places)}", do="name a folder, a zip file or notebooks")
+    return [latest[key] for key in sorted(latest)]
+
+
+def _named(one: Submission, pristine: Pristine) -> Submission:
+    """The submission with its learner's name freed from the lesson's."""
+    name = one.learner.removesuffix(pristine.lesson.notebook).rstrip("_- ")
+    return dataclasses.replace(one, learner=name or Path(one.path).resolve().parent.name or "(no name)")
+
+
+def _key(one: Handed, exercise: str, seed: int) -> Key:
+    return (one.digest, one.pristine.lesson.number, exercise, seed)
+
+
+def _tasks(asked: Sequence[tuple[Handed, list[str]]], journal: Journal, seed: int) -> list[Task]:
+    """What is not in the journal; two equal notebooks are one task."""
+    tasks: dict[tuple[str, str], Task] = {}
+    for one, ids in asked:
+        left = [exercise for exercise in ids if _key(one, exercise, seed) not in journal.entries]
+        number, submission = one.pristine.lesson.number, one.submission
+        if left:
+            tasks[one.digest, number] = Task(one.digest, number, submission.path, submission.members, left)
+    return list(tasks.values())
+
+
+def _run(tasks: Sequence[Task], journal: Journal, pool: Pool, total: int, progress: Callable[[int, int], None]) -> None:
+    done = total - sum(len(task.exercises) for task in tasks)
+    progress(done, total)
+    for task, told in pool.run(tasks):
+        journal.add((task.digest, task.lesson, told["exercise"], journal.seed), told)
+        done += 1
+        progress(min(done, total), total)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _results(
+    asked: Sequence[tuple[Handed, list[str]]],
+    journal: Journal,
+    seed: int,
+    options: Options,
+    problems: Sequence[str],
+    weak: Sequence[str],
+) -> results.Results:
+    papers: dict[tuple[str, str], list[results.Paper]] = {}
+    lines = list(problems)
+    for one, ids in asked:
+        who, lesson = one.submission, one.pristine.lesson
+        exercises = {exercise.id: exercise for exercise in lesson.exercises}
+        marked = [_marked(exercises[id_], journal.entries[_key(one, id_, seed)]) for id_ in ids]
+        lines += [f"{who.learner}: {mark.exercise.id}: {line}" for mark in marked for line in _lines(mark)]
+        change = results.change_for(options.changes, who.learner, who.id, lesson.number)
+        paper = results.Paper(lesson, tuple(marked), who.late, options.late_percent, change)
+        papers.setdefault((who.learner, who.id), []).append(paper)
+    lessons = {paper.lesson.number: paper.lesson for each in papers.values() for paper in each}
+    learners = tuple(results.Learner(name, id_, tuple(each)) for (name, id_), each in sorted(papers.items()))
+    known = {name for learner in learners for name in (learner.name, learner.id)}
+    lines += [
+        f"{name}: is named in the table of changes, and has handed in nothing"
+        for name, _ in options.changes
+        if name not in known
+    ]
+    return results.Results(
+        learners, tuple(lessons[number] for number in sorted(lessons)), tuple(lines), seed, tuple(weak)
+    )
+
+
+def _marked(exercise: Exercise, entry: Mapping[str, Any]) -> results.Marked:
+    return results.Marked(
+        exercise, results.verdict_of(entry["verdict"]), tuple(entry["problems"]), float(entry["took_s"])
+    )
+
+
+def _lines(mark: results.Marked) -> Iterator[str]:
+    yield from mark.problems
+    if mark.verdict.outcome is Outcome.UNKNOWN:
+        yield f"could not be judged: {mark.verdict.summary}"
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """``grade``: 0 when everything could be judged, 1 when a person has to look at something."""
+    options = Options(
+        jobs=arguments.jobs,
+        seed=arguments.seed,
+        only=tuple(arguments.only),
+        timeout_s=arguments.timeout,
+        late_percent=arguments.late_percent,
+        changes=results.changes(arguments.changes) if arguments.changes else {},
+    )
+    found = _with_progress(arguments.places, arguments.out, options)
+    if arguments.json:
+        print(json.dumps(found.as_json(), indent=1, ensure_ascii=False))
+    else:
+        _show(found, arguments.out)
+    unknown = any(mark.verdict.outcome is Outcome.UNKNOWN for mark in found.marks)
+    return int(unknown or not found.learners)
+
+
+def _with_progress(places: Sequence[str], out: Path, options: Options) -> results.Results:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TextColumn("exercises, left"))
+    console = Console(file=sys.stderr)
+    try:
+        with Progress(
+            *columns, TimeRemainingColumn(), TextColumn("so far"), TimeElapsedColumn(), console=console
+        ) as bar:
+            task = bar.add_task("grading", total=None)
+            return grade(places, out, options, lambda done, of: bar.update(task, completed=done, total=of))
+    except KeyboardInterrupt:
+        print("The same command goes on where it was.", file=sys.stderr)
+        raise
+
+
+def _show(found: results.Results, out: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("learner", *(f"{lesson.number} {lesson.title}" for lesson in found.lessons), "points", box=None)
+    for learner in found.learners:
+        papers = [learner.paper(lesson.number) for lesson in found.lessons]
+        cells = ["" if paper is None else f"{paper.points} of {paper.of}" for paper in papers]
+        table.add_row(learner.name, *cells, f"{learner.points:g} of {learner.of}")
+    console.print(table)
+    for line in (*found.weaknesses, *found.problems):
+        console.print(f"! {line}", markup=False, highlight=False)
+    console.print(f"seed {found.seed}; results are in {out}, begin with {out / 'index.html'}", highlight=False)
