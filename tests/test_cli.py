@@ -11,12 +11,21 @@ import pytest
 
 from labsupport import __main__, cli, environment
 from labsupport.errors import SetupError
+from labsupport.services import jars, java, sources
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
-def entered(monkeypatch):
+def fetched(monkeypatch):
+    """The systems whose JARs would be fetched."""
+    systems = []
+    monkeypatch.setattr(jars, "fetch", lambda *names: systems.extend(names))
+    return systems
+
+
+@pytest.fixture
+def entered(monkeypatch, fetched):
     """The environment is taken for ready; what each command asked of it."""
     asked = []
     monkeypatch.setattr(environment, "enter", lambda argv, **needs: asked.append((list(argv), needs)))
@@ -123,7 +132,7 @@ def test_the_suite_runs_in_two_processes_and_the_worse_status_counts(entered, ru
     statuses += [0, 1]
     assert cli.main(["test"]) == 1
     assert calls == [["--ignore=tests/browser"], ["tests/browser"]]
-    assert entered[0][1]["extra"] == ("dev",)
+    assert {"dev", "kafka", "zookeeper"} <= set(entered[0][1]["extra"])
     assert entered[0][1]["insist"]
 
     statuses += [1, 0]
@@ -143,10 +152,12 @@ def test_arguments_go_to_one_run_of_pytest_with_paths_from_where_they_were_typed
     ]
 
 
-def test_fetch_says_how_much_and_asks_for_every_extra_and_every_program(entered, monkeypatch, capsys):
+def test_fetch_says_how_much_and_asks_for_every_extra_and_every_program(entered, fetched, monkeypatch, capsys):
     monkeypatch.setattr(environment, "usable", lambda extra: None)
     assert cli.main(["fetch"]) == 0
     assert "to download" in capsys.readouterr().err
     needs = entered[0][1]
-    assert set(needs["extra"]) == set(environment.extras())
+    assert set(needs["extra"]) | {"jre"} == set(environment.extras())
+    assert ("jre" in needs["extra"]) is (java.here(17, 17) is None), "a second Java is not brought"
+    assert fetched == [system for system, pin in sources.PINS.items() if pin.java]
     assert {program.name for program in needs["wanted"]} == {"RabbitMQ", "gearmand", "Thrift compiler", "Chromium"}

@@ -137,6 +137,11 @@ def add(*names: str, root: Path = ROOT) -> None:
         importlib.invalidate_caches()
 
 
+def has(*names: str, root: Path = ROOT) -> bool:
+    """Whether the running Python has the packages of some extras."""
+    return _has(names, root)
+
+
 def pins(root: Path = ROOT) -> dict[str, str]:
     """The packages that every platform and every Python needs, name to version, from requirements.txt."""
     text = (root / "requirements.txt").read_text("utf-8")
@@ -181,8 +186,20 @@ def _has(extra: Sequence[str], root: Path) -> bool:
     if not extra:
         return True
     table = extras(root)
-    named = [requirement.partition("==") for name in extra for requirement in table[name] if ";" not in requirement]
-    return all(_installed((name.partition("[")[0], version)) for name, _, version in named)
+    named = [requirement.partition("==") for name in extra for requirement in table[name] if _applies(requirement)]
+    return all(_installed((name.partition("[")[0], version.partition(";")[0].strip())) for name, _, version in named)
+
+
+def _applies(requirement: str) -> bool:
+    """Whether a requirement is one of this machine and this Python."""
+    marker = requirement.partition(";")[2]
+    if not marker:
+        return True
+    try:
+        from packaging.markers import Marker
+    except ImportError:
+        return False  # a Python that is not the course's; that it lacks other packages is enough to know
+    return Marker(marker.strip()).evaluate()
 
 
 def _installed(pin: tuple[str, str]) -> bool:

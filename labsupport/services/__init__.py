@@ -1,4 +1,4 @@
-"""The real systems of the course: NATS, Redis, RabbitMQ and etcd, each as processes of this machine.
+"""The real systems of the course, each as processes of this machine.
 
 >>> with Redis() as redis:                    # doctest: +SKIP
 ...     print(redis.url)                      # ready on entry, gone on exit
@@ -14,6 +14,9 @@ _HOME = {
     "RedisCluster": "redis_cluster",
     "RabbitMQ": "rabbitmq",
     "Etcd": "etcd",
+    "Kafka": "kafka",
+    "ZooKeeper": "zookeeper",
+    "Gearman": "gearman",
     "Proxy": "proxy",
     "Service": "base",
     "Node": "node",

@@ -144,6 +144,7 @@ class Service:
             began = time.perf_counter()
             self._owner, self._phase = os.getpid(), "starting"
             try:
+                sources.bring(self.system)
                 named = sources.addresses(self.system)
                 if len(named) >= self.size:
                     self._use(named)

@@ -24,9 +24,10 @@ class SystemReport:
 
     Attributes:
         system: its name.
-        ok: it was found, and it answered if it was started.
+        ok: it was found, and it answered if it was started; or it comes at its first use.
         version: the version found, "" if none or unknown.
-        source: "PATH", the wheel it came in, or the environment variable with its address; "" when it was not found.
+        source: "PATH", the wheel it came in, "Maven Central", or the environment variable with its address; "" when it
+            was not found, or will be fetched at its first use.
         ready_ms: how long it took until it answered; None when it was not started or did not answer.
         needs: the lessons that need it.
         error: what is wrong, or "".
@@ -57,9 +58,10 @@ class SystemReport:
 
     def cells(self) -> tuple[str, ...]:
         """The words of one line of the table, as in `HEADINGS`."""
-        state = (
-            "ready" if self.ready_ms is not None else "found" if self.ok else "missing" if not self.source else "broken"
-        )
+        if self.ok:
+            state = "ready" if self.ready_ms is not None else "found" if self.source else "comes at first use"
+        else:
+            state = "broken" if self.source else "missing"
         ready = f"{self.ready_ms:.0f} ms" if self.ready_ms is not None else "–"
         advice = f"{self.error} → {self.do}" if self.error and self.do else self.error or self.note or "nothing"
         return self.system, state, self.version or "–", self.source or "–", ready, ", ".join(self.needs), advice
@@ -80,16 +82,18 @@ def report(start: bool = True, tell: Callable[[str], None] = lambda _: None) -> 
 
 
 def _examine(system: str, pin: sources.Pin, start: bool) -> SystemReport:
-    service = _class_of(system)()
     version, source = "", ""
     try:
         if sources.addresses(system):
             source = pin.variable
+        elif coming := sources.to_come(system):
+            note = f"its first start fetches {coming}; to have it now, run: {sys.executable} -m labsupport fetch"
+            return SystemReport(pin.title, True, pin.version, "", None, pin.lessons, note=note)
         else:
             program = sources.program(system)
             version, source = program.version, program.source
         if start:
-            with service:
+            with _class_of(system)() as service:
                 note = pin.note if service.title != pin.title else ""
                 return SystemReport(pin.title, True, version, source, service.ready_ms, pin.lessons, note=note)
         return SystemReport(pin.title, True, version, source, None, pin.lessons)
@@ -101,9 +105,7 @@ def _examine(system: str, pin: sources.Pin, start: bool) -> SystemReport:
 def _class_of(system: str) -> type:
     from labsupport import services
 
-    return {"nats": services.Nats, "redis": services.Redis, "rabbitmq": services.RabbitMQ, "etcd": services.Etcd}[
-        system
-    ]
+    return next(getattr(services, name) for name in services.__all__ if name.lower() == system)
 
 
 class Checkup(list):

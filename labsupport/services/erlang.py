@@ -105,20 +105,14 @@ def prepare(home: str, version: str, erlang: Erlang, private: Path, *, trim: boo
     return Boot("direct", str(private / "plugins"), ("-boot", "start_sasl"))
 
 
-def cache_directory() -> Path:
-    """Where things are kept that take time to make and are the same every time."""
-    named = os.environ.get("LAB_CACHE_DIR")
-    return Path(named) if named else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "labsupport"
-
-
 def _cached(plugins: str, version: str, erlang: Erlang) -> Path:
     key = f"{plugins} {os.stat(plugins).st_mtime_ns} {version} {erlang} {TRIM_FORMAT}"
-    made = cache_directory() / f"rabbitmq-{version}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
+    made = sources.cache_directory() / f"rabbitmq-{version}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     if made.is_dir():
         if made.stat().st_uid != os.getuid():
             raise PermissionError(f"{made} belongs to somebody else, and we would run the code in it")
         return made
-    cache_directory().mkdir(parents=True, exist_ok=True)
+    sources.cache_directory().mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(prefix=f"{made.name}-", dir=made.parent))
     try:
         _link_applications(plugins, half / "plugins")

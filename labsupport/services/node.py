@@ -245,7 +245,7 @@ class Node:
             )
 
 
-DEFAULT_PORTS = {"nats": 4222, "redis": 6379, "amqp": 5672, "http": 2379}
+DEFAULT_PORTS = {"nats": 4222, "redis": 6379, "amqp": 5672, "http": 2379, "gearman": 4730, "zookeeper": 2181, "kafka": 9092}
 
 
 class Foreign(Node):

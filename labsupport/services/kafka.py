@@ -1,0 +1,164 @@
+"""Kafka: one broker, or three that replicate partitions and elect their controller by Raft (KRaft)."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import secrets
+from urllib.parse import urlsplit
+
+from labsupport.services import ports
+from labsupport.services.base import StartAgain
+from labsupport.services.jvm import JavaService
+from labsupport.services.node import Node
+from labsupport.services.wire import NotYet, kafka
+
+
+class Kafka(JavaService):
+    """A Kafka broker, or a cluster whose nodes are brokers and controllers; clients start from `bootstrap_servers`.
+
+    Args:
+        nodes: 1, or 3 (5) for a cluster.
+        port: the port of a single broker; a free one is chosen without it.
+
+    >>> with Kafka(nodes=3) as kafka:                             # doctest: +SKIP
+    ...     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers})
+    ...     kafka.leader_of("orders").kill()
+
+    A topic exists when it has been created: there is none by accident. The settings are those of
+    https://kafka.apache.org/43/configuration/broker-configs/.
+    """
+
+    system = "kafka"
+    heap_mb = 192
+    other_mb = 130
+    room_mb = 60
+    options = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """All brokers as Kafka's clients want them: "127.0.0.1:9092,127.0.0.1:9093"."""
+        return ",".join(urlsplit(url).netloc for url in self.urls)
+
+    def _url_of(self, host: str, port: int) -> str:
+        return f"kafka://{host}:{port}"
+
+    def _plan(self) -> list[Node]:
+        self._ports = ports.draw(2 * self.size)
+        clients, controllers = self._ports[: self.size], self._ports[self.size :]
+        if self._wanted_port is not None:
+            clients = [self._wanted_port]
+        self._cluster = _identity()
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, start=1))
+        return [self._broker(index, port, controllers[index], voters) for index, port in enumerate(clients)]
+
+    def _broker(self, index: int, port: int, controller: int, voters: str) -> Node:
+        directory = self._directory / f"kafka-{index}"
+        data = directory / "data"
+        data.mkdir(mode=0o700, parents=True)
+        # What `kafka-storage format` writes, in a Java that takes as long to start as the broker.
+        identity = {"version": 1, "cluster.id": self._cluster, "node.id": index + 1, "directory.id": _identity()}
+        (data / "meta.properties").write_text(_lines(identity))
+        copies = min(self.size, 3)
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": index + 1,
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": data,
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": copies,
+            "min.insync.replicas": max(1, copies - 1),
+            # The topics it makes for itself, with the partitions that a machine needs which does nothing else.
+            "offsets.topic.num.partitions": 4,
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.num.partitions": 4,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": max(1, copies - 1),
+            "share.coordinator.state.topic.num.partitions": 4,
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": max(1, copies - 1),
+            "log.index.size.max.bytes": 1 << 20,
+            "log.cleaner.dedupe.buffer.size": 2 << 20,
+            "num.network.threads": 1,
+            "num.io.threads": 2,
+            # Times for a lesson: a dead broker is noticed after 3 s, a dead controller after 1.
+            "broker.heartbeat.interval.ms": 300,
+            "broker.session.timeout.ms": 3000,
+            "controller.quorum.election.timeout.ms": 500,
+            "controller.quorum.fetch.timeout.ms": 1000,
+            "replica.lag.time.max.ms": 3000,
+            "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
+        }
+        (directory / "server.properties").write_text(_lines(settings))
+        argv = self._java(directory, "kafka.Kafka", str(directory / "server.properties"))
+        return Node(self, directory.name, port, argv, directory)
+
+    # ---- asking
+
+    def _probe(self, node: Node, timeout_s: float) -> None:
+        """It knows every broker of the cluster; while most nodes are down, nobody does, and being there is all."""
+        found = kafka.metadata(node.port, timeout_s=timeout_s)
+        if found.cluster != self._cluster:
+            raise StartAgain("another Kafka had taken a port")
+        up = {each.port for each in self._nodes if each.state == "running"}
+        if self._most_run() and not up <= set(found.brokers.values()):
+            raise NotYet(f"it knows {len(found.brokers)} of {len(up)} brokers")
+
+    def _find_leader(self) -> Node | None:
+        """The controller that leads the others by what the brokers know, in the latest epoch."""
+        claims = []
+        for node in self._nodes:
+            if node.state == "running":
+                try:
+                    number, epoch = kafka.controller(node.port)
+                except (OSError, EOFError, NotYet):
+                    continue
+                claims.append((epoch, number))
+        number = max(claims)[1] if claims else -1
+        leader = self._nodes[number - 1] if number > 0 else None
+        return leader if leader and leader.state == "running" else None
+
+    def leader_of(self, topic: str, partition: int = 0, timeout_s: float = 15.0) -> Node:
+        """The broker that leads a partition: it takes what is produced to it; waits for an election to end.
+
+        Raises:
+            ServiceError: there is none after `timeout_s`, or no such topic.
+        """
+        return self._wait_for_leader(functools.partial(self._find_leader_of, topic, partition), timeout_s)
+
+    def in_sync(self, topic: str, partition: int = 0) -> list[Node]:
+        """The brokers whose copy of a partition is complete, as its leader sees it."""
+        leader = self.leader_of(topic, partition)
+        numbers = kafka.metadata(leader.port, topic, timeout_s=1.0).in_sync[topic, partition]
+        return [self._nodes[number - 1] for number in sorted(numbers)]
+
+    def _find_leader_of(self, topic: str, partition: int) -> Node | None:
+        claims = []
+        for node in self._nodes:
+            if node.state == "running":
+                try:
+                    found = kafka.metadata(node.port, topic)
+                except (OSError, EOFError):
+                    continue
+                if (topic, partition) in found.leaders:
+                    claims.append((found.epochs[topic, partition], found.leaders[topic, partition]))
+        number = max(claims)[1] if claims else -1
+        leader = self._nodes[number - 1] if number > 0 else None
+        return leader if leader and leader.state == "running" else None
+
+    def _probe_address(self, url: str) -> None:
+        address = urlsplit(url)
+        kafka.metadata(address.port or 9092, timeout_s=1.0, host=address.hostname)
+
+
+def _identity() -> str:
+    """16 bytes as Kafka writes them."""
+    return base64.urlsafe_b64encode(b"L" + secrets.token_bytes(15)).decode().rstrip("=")
+
+
+def _lines(settings: dict[str, object]) -> str:
+    return "".join(f"{name}={value}\n" for name, value in settings.items())
