@@ -114,7 +114,9 @@ class Echoes(Eventually):
         question.answered = True
         missing = [name for name in ("number", "trace_id") if body.get(name) != question.body[name]]
         if missing:
-            return self.blame("drops_fields", f"the answer to {dest} has not the question's {' and '.join(missing)}")
+            return self.blame(
+                "drops_fields", f"the answer to {dest} does not carry the question's {' and '.join(missing)}"
+            )
         sent, got = question.body["payload"], body.get("payload")
         if (sent, type(sent)) != (got, type(got)):
             return self.blame("changes_the_payload", f"{dest} sent the payload {sent!r} and gets back {got!r}")
