@@ -6,9 +6,10 @@ import itertools
 import queue
 from typing import TYPE_CHECKING, Any
 
+from labsupport.cluster import refusal
 from labsupport.cluster.ends import Mailbox, write
 from labsupport.errors import LearnerError
-from labsupport.messages import Message, RequestFailed, body, plain
+from labsupport.messages import Message, body, plain
 
 if TYPE_CHECKING:
     from labsupport.cluster.cluster import Cluster
@@ -64,7 +65,7 @@ class Client:
             self._router.check()
             raise answer
         if answer.get("type") == "error":
-            raise RequestFailed(answer.get("code", 13), str(answer.get("text", "")))
+            raise refusal(answer)
         return answer
 
     def send(self, dest: str, body: dict[str, Any] | Message) -> None:

@@ -19,10 +19,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from labsupport import node as contract
-from labsupport.cluster import SERVICES, TRACE
+from labsupport.cluster import SERVICES, TRACE, refusal
 from labsupport.cluster.disk import Disk
 from labsupport.errors import LearnerError
-from labsupport.messages import KNOWN, Message, RequestFailed, copied, from_body, not_a_message, plain, sender_of
+from labsupport.messages import Message, copied, from_body, not_a_message, plain, sender_of
 from labsupport.node import Context, Node
 
 TOGETHER = 64  # messages written with one system call at most, so that the first does not wait for many others
@@ -191,7 +191,7 @@ class Host:
         body, source = message["body"], message.get("src") or ""
         reply_to = body.get("in_reply_to")
         if reply_to is not None:
-            wait = self._waits.pop(reply_to, None)
+            wait = self._waits.pop(reply_to, None) if isinstance(reply_to, int) else None
             if wait is not None:  # else it comes too late
                 self._answer(wait, body, source)
         elif self.node is not None:
@@ -224,6 +224,9 @@ class Host:
 
     def _handle(self, body: dict, source: str) -> None:
         wire_type = body.get("type")
+        if not isinstance(wire_type, str):
+            wire_type = str(wire_type)
+            body = {**body, "type": wire_type}
         handler = self._handlers.get(wire_type)
         if handler is None:
             handler = self._find_handler(wire_type, body, source)
@@ -241,9 +244,9 @@ class Host:
         if wire_type in self.table:
             handler = self._handlers[wire_type] = getattr(self.node, f"on_{wire_type}")
             return handler
-        if wire_type in KNOWN:
+        try:
             error = contract.no_handler(self.kind, self.name, source, from_body(body, source))
-        else:
+        except LearnerError:
             error = LearnerError(
                 f"{self.name} received a message of the type {wire_type!r} from {source}: {_write(body)}",
                 cause=contract.close_to(str(wire_type), self.table) or f"{self.kind.__name__} does not know this type",
@@ -263,7 +266,7 @@ class Host:
     def _answer(self, wait: Wait, body: dict, source: str) -> None:
         wait.alarm.cancel()
         if body.get("type") == "error":
-            self._resume(wait.coro, None, RequestFailed(body.get("code", 13), str(body.get("text", ""))))
+            self._resume(wait.coro, None, refusal(body))
         else:
             self._resume(wait.coro, from_body(body, source))
 

@@ -16,7 +16,7 @@ from labsupport.services import reaper
 READ_BYTES = 65_536
 KEPT_LOG = 200_000  # bytes of standard error that are kept: what a person would read, and no flood
 LAST_LINES = 32  # of both streams, for the report of a node that has ended by itself
-LONGEST_LINE = 32_000_000  # bytes; nobody sends more in one message
+LONGEST_LINE = 8_000_000  # bytes; nobody sends more in one message
 DRAINS = 17  # reads that empty any pipe: systems let it grow to a megabyte
 MOST_WAITING = 64_000_000  # bytes that may wait for a node that does not read
 
@@ -39,7 +39,7 @@ class Process:
         self.printed: collections.deque[str] = collections.deque(maxlen=LAST_LINES)  # lines that are no messages
         self.waiting: list[bytes] = []  # lines to be written
         self.waiting_bytes = 0
-        self._part = b""  # of a line that was written half
+        self._part = memoryview(b"")  # what is left of lines that are being written
         self._unread = b""
         self.ended = False  # whether it was waited for
         with disk_errors_explained("starting a node", directory):
@@ -94,7 +94,7 @@ class Process:
             while self._part or self.waiting:
                 if not self._part:
                     lines = self.waiting if self._together else self.waiting[:1]
-                    self._part = b"\n".join(lines) + b"\n"
+                    self._part = memoryview(b"\n".join(lines) + b"\n")
                     del self.waiting[: len(lines)]
                 done = os.write(self.input, self._part)
                 self.waiting_bytes -= done

@@ -269,6 +269,17 @@ def test_planned_faults_come_at_their_time():
     assert [at[kind] >= when for kind, when in (("crash", 0.1), ("restart", 0.3), ("resume", 0.4), ("heal", 0.5))]
 
 
+def test_a_fault_may_be_aimed_at_the_leader():
+    class Leads(Node):
+        def on_start(self, ctx):
+            if ctx.me == "n2":
+                ctx.note("leader", term=1)
+
+    with Cluster(Leads, nodes=3, faults=Faults(plan=[Crash("leader", at_s=0.1)])) as cluster:
+        until(lambda: cluster.trace().of_kind("crash"), "the crash")
+        assert [event.node for event in cluster.trace().of_kind("crash")] == ["n2"]
+
+
 def test_faults_come_at_random_until_it_is_calm():
     faults = Faults(crashes_per_s=20, pauses_per_s=20, partitions_per_s=20, until_s=1.0, lose_disk=0.5)
     with Cluster(Everything, nodes=3, seed=1, faults=faults) as cluster:

@@ -58,6 +58,25 @@ def test_null_fields_are_absent_fields_and_late_answers_are_dropped():
     assert sent[1:] == [("c1", {"type": "echo_ok", "echo": "a"})] and status == 0
 
 
+def test_odd_bodies_are_refused_and_the_node_goes_on():
+    sent, _, status = run(
+        f"{NODES}:Everything",
+        bodies=[
+            INIT,
+            {"type": ["echo"], "msg_id": 2},
+            {"msg_id": 3},
+            {"type": "echo", "msg_id": 4},
+            {"type": "echo_ok", "msg_id": 5},
+            {"type": "echo_ok", "in_reply_to": [1]},
+            {"type": "echo", "echo": "still here", "msg_id": 6},
+        ],
+    )
+    assert [(body["in_reply_to"], body.get("code")) for _, body in sent[1:]] == [
+        (2, 10), (3, 10), (4, 12), (5, 10), (6, None),
+    ]  # fmt: skip
+    assert status == 0
+
+
 def test_what_comes_before_init_waits_for_it():
     sent, _, _ = run(f"{NODES}:Everything", bodies=[{"type": "echo", "echo": "early", "msg_id": 5}, INIT])
     assert [body["type"] for _, body in sent] == ["init_ok", "echo_ok"]
