@@ -15,7 +15,7 @@ QUANTILES = (0, 0.5, 0.95, 0.99, 1)
 MOST_SUMS = 100_000  # sums that unanswered additions may make; beyond it only the bounds are checked
 
 
-def broadcast(history: History) -> Finding:
+def broadcast(history: History, final_from: float | None = None) -> Finding:
     """Whether every element that was known to be there stays: no element is lost for good.
 
     An element is known once its "add" (or "broadcast") was acknowledged or a "read" has shown it. It is *lost* if a
@@ -24,6 +24,8 @@ def broadcast(history: History) -> Finding:
 
     Args:
         history: "add" or "broadcast" operations with a unique value; "read" operations whose result is a list.
+        final_from: reads that began then or later have to show everything that was acknowledged. For Jepsen an element
+            that only some of the nodes have in the end is lost or not by which of them is read last.
 
     Source: the set-full checker of Jepsen, which Maelstrom's broadcast and g-set workloads use.
 
@@ -44,6 +46,8 @@ def broadcast(history: History) -> Finding:
             summary = f"{read.client} read the element {twice[0]!r} {elements[twice[0]]} times."
             anomalies.append(Anomaly("duplicated", summary, (), (read,)))
             break
+    if final_from is not None:
+        anomalies += _missing(adds, [one for one in shown if one[0].called >= final_from])
     lost, stale, latencies, never_read = [], 0, [], 0
     for element, add in adds.items():
         state, number, latency = _fate(element, add, shown)
@@ -122,13 +126,7 @@ def final_reads(history: History) -> Finding:
     last = _last_reads(history)
     shown = [(read, Counter(map(canonical, read.result))) for read in last]
     anomalies = _never_added(adds, shown)
-    for read, elements in shown:
-        absent = [add for element, add in adds.items() if add.ending is Ending.OK and element not in elements]
-        if absent:
-            summary = (
-                f"the last read of {read.client} lacks {len(absent)} acknowledged elements, first {absent[0].text}."
-            )
-            anomalies.append(Anomaly("missing", summary, (), (absent[0], read)))
+    anomalies += _missing(adds, shown)
     for (one, its), (other, others) in pairwise(shown):
         if set(its) != set(others):
             difference = sorted(map(repr, set(its) ^ set(others)))
@@ -198,6 +196,19 @@ def _never_added(adds, shown) -> list[Anomaly]:
             summary = f"{read.client} read the element {strange[0]!r}, which nobody has added."
             return [Anomaly("never added", summary, (), (read,))]
     return []
+
+
+def _missing(adds, shown) -> list[Anomaly]:
+    """Final reads that lack what was acknowledged."""
+    anomalies = []
+    for read, elements in shown:
+        absent = [add for element, add in adds.items() if add.ending is Ending.OK and element not in elements]
+        if absent:
+            summary = (
+                f"the last read of {read.client} lacks {len(absent)} acknowledged elements, first {absent[0].text}."
+            )
+            anomalies.append(Anomaly("missing", summary, (), (absent[0], read)))
+    return anomalies
 
 
 def _quantiles(values: list[float]) -> dict[float, float]:

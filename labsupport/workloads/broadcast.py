@@ -43,4 +43,4 @@ class Broadcast(Workload):
         yield Step("read")
 
     def check(self, history: History, final_from: float | None = None) -> Finding:
-        return convergence.broadcast(history)
+        return convergence.broadcast(history, final_from)

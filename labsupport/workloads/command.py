@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import pathlib
 import random
@@ -25,13 +24,18 @@ def main(argv: Sequence[str]) -> int:
     """Run what follows ``maelstrom`` on the command line; the exit status, see `run`."""
     words = list(argv)
     cut = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(
+    return run(parser().parse_args(words[:cut]), words[cut + 1 :])
+
+
+def parser() -> argparse.ArgumentParser:
+    """What understands the words before ``--``."""
+    made = argparse.ArgumentParser(
         prog="python3 -m labsupport maelstrom",
         description="Run programs that speak the Maelstrom protocol, or Node classes, against Maelstrom's workloads.",
     )
-    commands = parser.add_subparsers(dest="command", metavar="run", required=True)
+    commands = made.add_subparsers(dest="command", metavar="run", required=True)
     _add_options(commands.add_parser("run", aliases=["test"], help="run one workload (Maelstrom calls it test)"))
-    return run(parser.parse_args(words[:cut]), words[cut + 1 :])
+    return made
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -123,13 +127,12 @@ def run(given: argparse.Namespace, arguments: Sequence[str]) -> int:
     from labsupport.workloads.conduct import conduct
     from labsupport.workloads.programs import program
 
-    setting = _setting(given)
     link = Link(given.latency, given.latency_dist, least_ms=0.0, loss=given.p_loss, duplicate=given.p_duplicate)
     try:
         conducted = conduct(
             program(given.bin, arguments),
             given.workload,
-            setting,
+            setting(given),
             rate=given.rate,
             time_limit_s=given.time_limit,
             link=link,
@@ -149,12 +152,13 @@ def run(given: argparse.Namespace, arguments: Sequence[str]) -> int:
     if given.log_stderr:
         for name, log in conducted.logs.items():
             print(*(f"{name}: {line}" for line in log.splitlines()), sep="\n", file=sys.stderr)
-    found = {**conducted.results, "setting": dataclasses.asdict(setting)}
+    found = conducted.results
     print(json.dumps(found, indent=2, ensure_ascii=False) if given.json else as_text(found))
     return EXIT[conducted.valid]
 
 
-def _setting(given: argparse.Namespace) -> Setting:
+def setting(given: argparse.Namespace) -> Setting:
+    """What the options say about the workload."""
     nodes = tuple(f"n{number}" for number in range(given.node_count)) if given.node_count else given.nodes
     per_node = 2 if given.workload == "lin-kv" else 1
     return Setting(

@@ -21,6 +21,7 @@ UNKNOWN = "unknown"
 QUANTILES = (0.5, 0.95, 0.99, 1)
 MOST_ANOMALIES = 5  # of each name are explained; the others are counted
 MOST_SENTENCES = 10  # of problems and malformed replies
+LONGEST = 160  # characters of a line with an operation: a read may show thousands of elements
 EXIT = {True: 0, False: 1, UNKNOWN: 2}
 
 
@@ -66,6 +67,7 @@ def results(workload: Workload, record: Record, availability: float | None = Non
     return {
         "valid": merged(part["valid"] for part in checks.values()),
         "name": workload.name,
+        "setting": dataclasses.asdict(workload.setting),
         **checks,
         "net": _net(record),
         "latency_ms": _latencies(record.history),
@@ -101,6 +103,10 @@ def _found(finding: Finding) -> dict[str, Any]:
     return found
 
 
+def _cut(line: str) -> str:
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 4]} ..."
+
+
 def _few_of_each(anomalies: Sequence[Anomaly]) -> list[Anomaly]:
     shown: Counter = Counter()
     few = []
@@ -117,8 +123,8 @@ def _explained(anomaly: Anomaly) -> dict[str, Any]:
         "summary": anomaly.summary,
         "reasons": list(anomaly.reasons),
         "key": anomaly.key,
-        "operations": [repr(operation) for operation in anomaly.operations],
-        "picture": anomaly.picture if anomaly.operations else "",
+        "operations": [_cut(repr(operation)) for operation in anomaly.operations],
+        "picture": "\n".join(map(_cut, anomaly.picture.splitlines())) if anomaly.operations else "",
     }
 
 
@@ -207,7 +213,10 @@ def _rounded(by_part: Mapping[float, float]) -> dict[str, float]:
 
 def as_text(found: Mapping[str, Any]) -> str:
     """The results for the eye."""
-    lines = [*_numbers(found), *_strokes(found["nemesis"]), *_reasons(found)]
+    setting = found["setting"]
+    nodes, clients, seed = len(setting["nodes"]), setting["concurrency"], setting["seed"]
+    lines = [f"{found['name']}: {nodes} nodes, {clients} clients, seed {seed}", ""]
+    lines += [*_numbers(found), *_strokes(found["nemesis"]), *_reasons(found)]
     closing = {
         True: "Valid: all that was looked at holds.",
         False: "INVALID.",
@@ -263,15 +272,26 @@ def _reasons(found: Mapping[str, Any]) -> list[str]:
     counts = found["workload"]["counts"]
     if sum(counts.values()) > 1:
         lines.append("  " + ", ".join(f"{count:,} × {name}" for name, count in counts.items()))
-    for anomaly in found["workload"]["anomalies"]:
-        lines += ["", f"{anomaly['name']}: {anomaly['summary']}"]
-        lines += anomaly["picture"].splitlines() + [f"- {reason}" for reason in anomaly["reasons"]]
+    lines += _anomalies(found["workload"]["anomalies"])
     for title, sentences in (
-        ("malformed replies [invalid]", found["replies"]["malformed"]),
-        ("nodes [invalid]", found["nodes"]["broken"]),
-        ("strange", found["nodes"]["problems"]),
+        ("malformed replies [INVALID]", found["replies"]["malformed"][:3]),
+        ("nodes [INVALID]", found["nodes"]["broken"]),
+        ("what nodes did besides", found["nodes"]["problems"]),
     ):
         lines += ["", title, *sentences] if sentences else []
+    return lines
+
+
+def _anomalies(anomalies: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The first of each name with its proof, of the next ones what happened."""
+    lines, shown = [], set()
+    for anomaly in anomalies:
+        if anomaly["name"] in shown:
+            lines.append(f"{anomaly['name']}: {anomaly['summary']}")
+            continue
+        shown.add(anomaly["name"])
+        proof = [*anomaly["picture"].splitlines(), *(f"- {reason}" for reason in anomaly["reasons"])]
+        lines += ["", f"{anomaly['name']}: {anomaly['summary']}", *proof]
     return lines
 
 

@@ -76,7 +76,7 @@ class Running:
             self._began = time.monotonic()
             with self._struck():
                 self._work(pool, seats)
-            if self.workload.ends_with_reads:
+            if self.workload.ends_with_reads and not self._broken.is_set():
                 self.tell(f"all is healed; {self.recovery_s:g} s to recover, then the final reads")
                 self._broken.wait(self.recovery_s)
                 self.record.final_from = self._now_ms
@@ -161,7 +161,7 @@ class Running:
 
     def _sit(self, seat: Seat) -> None:
         caller = self._callers[seat.number] = self.cluster.client()
-        seat.sit(caller.name)
+        seat.sit(f"{caller.name}/{seat.node}")  # whom it asks is half of what a verdict has to say
 
     # -------------------------------------------------------------------------------------------- nodes
 
@@ -202,6 +202,9 @@ class Running:
         nemesis.start()
         try:
             yield
+        except BaseException:
+            self._broken.set()
+            raise
         finally:
             self._rest.set()
             nemesis.join()
@@ -215,6 +218,8 @@ class Running:
                     break
                 self._strike(stroke, down, frozen)
             self._rest.wait()
+            if self._broken.is_set():
+                return
             at_s = self._now_ms / 1000
             for what, nodes in (("resume", frozen), ("restart", down), ("heal", set())):
                 if nodes or (what == "heal" and self.strokes):

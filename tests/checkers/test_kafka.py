@@ -55,3 +55,16 @@ def test_after_an_assignment_a_client_may_read_again():
 
 def test_without_polls_nothing_can_be_said():
     assert partitioned_log(History([send(10, 0, 0)])).result is Result.UNKNOWN
+
+
+def test_what_was_acknowledged_and_not_polled_in_the_end_is_unseen_only_if_there_was_an_end():
+    history = History(
+        [
+            Operation("p", "send", key="k", value=1, result=0, called=0, returned=1),
+            Operation("p", "send", key="k", value=2, result=1, called=2, returned=3),
+            Operation("p", "send", key="k", value=3, called=4, ending=Ending.UNKNOWN),
+            Operation("c", "poll", result={"k": [[0, 1]]}, called=5, returned=6),
+        ]
+    )
+    assert partitioned_log(history)
+    assert partitioned_log(history, complete=True).names == ("unseen",)
