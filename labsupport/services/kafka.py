@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import secrets
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from labsupport.services import ports
@@ -45,14 +47,14 @@ class Kafka(JavaService):
 
     def _plan(self) -> list[Node]:
         self._ports = ports.draw(2 * self.size)
-        clients, controllers = self._ports[: self.size], self._ports[self.size :]
+        clients, self._controllers = self._ports[: self.size], self._ports[self.size :]
         if self._wanted_port is not None:
             clients = [self._wanted_port]
         self._cluster = _identity()
-        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(controllers, start=1))
-        return [self._broker(index, port, controllers[index], voters) for index, port in enumerate(clients)]
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._controllers, start=1))
+        return [self._broker(index, port, voters) for index, port in enumerate(clients)]
 
-    def _broker(self, index: int, port: int, controller: int, voters: str) -> Node:
+    def _broker(self, index: int, port: int, voters: str) -> Node:
         directory = self._directory / f"kafka-{index}"
         data = directory / "data"
         data.mkdir(mode=0o700, parents=True)
@@ -64,7 +66,7 @@ class Kafka(JavaService):
             "process.roles": "broker,controller",
             "node.id": index + 1,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{self._controllers[index]}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": data,
@@ -89,6 +91,7 @@ class Kafka(JavaService):
             "broker.session.timeout.ms": 3000,
             "controller.quorum.election.timeout.ms": 500,
             "controller.quorum.fetch.timeout.ms": 1000,
+            "controller.socket.timeout.ms": 2000,  # or brokers wait half a minute for a frozen controller
             "replica.lag.time.max.ms": 3000,
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
@@ -100,27 +103,20 @@ class Kafka(JavaService):
     # ---- asking
 
     def _probe(self, node: Node, timeout_s: float) -> None:
-        """It knows every broker of the cluster; while most nodes are down, nobody does, and being there is all."""
+        """It knows every broker of the cluster; while most nodes are down only its controller answers, and waits."""
+        if not self._most_run():
+            kafka.versions(self._controllers[self._nodes.index(node)], timeout_s=timeout_s)
+            return
         found = kafka.metadata(node.port, timeout_s=timeout_s)
         if found.cluster != self._cluster:
             raise StartAgain("another Kafka had taken a port")
         up = {each.port for each in self._nodes if each.state == "running"}
-        if self._most_run() and not up <= set(found.brokers.values()):
+        if not up <= set(found.brokers.values()):
             raise NotYet(f"it knows {len(found.brokers)} of {len(up)} brokers")
 
     def _find_leader(self) -> Node | None:
-        """The controller that leads the others by what the brokers know, in the latest epoch."""
-        claims = []
-        for node in self._nodes:
-            if node.state == "running":
-                try:
-                    number, epoch = kafka.controller(node.port)
-                except (OSError, EOFError, NotYet):
-                    continue
-                claims.append((epoch, number))
-        number = max(claims)[1] if claims else -1
-        leader = self._nodes[number - 1] if number > 0 else None
-        return leader if leader and leader.state == "running" else None
+        """The controller that leads the others, in the latest epoch: one that was frozen may not know of the next."""
+        return self._latest(lambda node: kafka.controller(self._controllers[self._nodes.index(node)]))
 
     def leader_of(self, topic: str, partition: int = 0, timeout_s: float = 15.0) -> Node:
         """The broker that leads a partition: it takes what is produced to it; waits for an election to end.
@@ -137,17 +133,17 @@ class Kafka(JavaService):
         return [self._nodes[number - 1] for number in sorted(numbers)]
 
     def _find_leader_of(self, topic: str, partition: int) -> Node | None:
+        return self._latest(lambda node: kafka.metadata(node.port, topic).leaders[topic, partition])
+
+    def _latest(self, ask: Callable[[Node], tuple[int, int]]) -> Node | None:
+        """The node that leads by the answers of all: each an epoch and a number, of which the latest epoch counts."""
         claims = []
         for node in self._nodes:
             if node.state == "running":
-                try:
-                    found = kafka.metadata(node.port, topic)
-                except (OSError, EOFError):
-                    continue
-                if (topic, partition) in found.leaders:
-                    claims.append((found.epochs[topic, partition], found.leaders[topic, partition]))
+                with contextlib.suppress(OSError, EOFError, KeyError, NotYet):
+                    claims.append(ask(node))
         number = max(claims)[1] if claims else -1
-        leader = self._nodes[number - 1] if number > 0 else None
+        leader = self._nodes[number - 1] if number > 0 else None  # -1: nobody leads
         return leader if leader and leader.state == "running" else None
 
     def _probe_address(self, url: str) -> None:

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 
 from labsupport.services.wire import NotYet, connect
 
-METADATA, DESCRIBE_QUORUM = 3, 55  # the numbers of the requests
+METADATA, VERSIONS, DESCRIBE_QUORUM = 3, 18, 55  # the numbers of the requests
 QUORUM_TOPIC = b"__cluster_metadata"
 
 
 @dataclass(frozen=True)
 class Metadata:
     """What a broker knows of the cluster: its identity, the ports of the brokers by their numbers, and for each
-    partition of the topics that were asked for, by (topic, partition), the leader's number (or -1), the epoch since
-    which it leads, and the numbers of the replicas that are in sync."""
+    partition of the topics that were asked for, by (topic, partition), the epoch and the number of its leader (-1 while
+    it has none), and the numbers of the replicas that are in sync."""
 
     cluster: str
     brokers: dict[int, int]
-    leaders: dict[tuple[str, int], int]
-    epochs: dict[tuple[str, int], int]
+    leaders: dict[tuple[str, int], tuple[int, int]]
     in_sync: dict[tuple[str, int], list[int]]
 
 
@@ -32,19 +31,25 @@ def metadata(port: int, *topics: str, timeout_s: float = 0.3, host: str = "127.0
     brokers = {}
     for _ in range(answer.number("i")):
         broker, _host, brokers[broker], _rack = answer.number("i"), answer.string(), answer.number("i"), answer.string()
-    found = Metadata(answer.string(), brokers, {}, {}, {})
+    found = Metadata(answer.string(), brokers, {}, {})
     answer.number("i")  # a broker that passes on what is for the controller, not the controller itself
     for _ in range(answer.number("i")):
         _error, topic, _internal = answer.number("h"), answer.string(), answer.number("b")
         for _ in range(answer.number("i")):
             _error, where = answer.number("h"), (topic, answer.number("i"))
-            found.leaders[where], found.epochs[where] = answer.number("i"), answer.number("i")
+            leader, epoch = answer.number("i"), answer.number("i")
+            found.leaders[where] = epoch, leader
             _replicas, found.in_sync[where], _offline = answer.numbers(), answer.numbers(), answer.numbers()
     return found
 
 
+def versions(port: int, *, timeout_s: float = 0.3) -> None:
+    """Ask a broker or a controller which requests it understands: each answers that as soon as it answers at all."""
+    _ask(port, VERSIONS, 0, b"", timeout_s)
+
+
 def controller(port: int, *, timeout_s: float = 0.3) -> tuple[int, int]:
-    """The node that leads the controllers, and the epoch since which it does (-1 while nobody leads)."""
+    """Ask a controller who leads: the epoch and the number of the leader. Only the leader itself answers."""
     one = b"\x02"  # "compact" arrays and strings begin with their length plus one; each record ends with 0, "no tags"
     name = struct.pack(">b", len(QUORUM_TOPIC) + 1) + QUORUM_TOPIC
     answer = _ask(
@@ -57,7 +62,8 @@ def controller(port: int, *, timeout_s: float = 0.3) -> tuple[int, int]:
     partitions, _partition, error = answer.number("b"), answer.number("i"), answer.number("h")
     if error or partitions != 2:
         raise NotYet(f"error {error} about the controllers")
-    return answer.number("i"), answer.number("i")
+    leader = answer.number("i")
+    return answer.number("i"), leader
 
 
 class _Answer:

@@ -1,0 +1,166 @@
+"""Kafka: what a lesson does with it, through the client library that it uses."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from labsupport.errors import ServiceError
+from labsupport.services import Kafka
+from tests.services.owners import until
+
+QUIET = {"log_level": 0}
+
+
+def create(service, topic, **settings):
+    """A topic of one partition, copied to every broker."""
+    admin = AdminClient({"bootstrap.servers": service.bootstrap_servers, **QUIET})
+    new = NewTopic(topic, num_partitions=1, replication_factor=len(service.nodes), config=settings)
+    admin.create_topics([new], operation_timeout=30)[topic].result(60)
+    service.leader_of(topic, timeout_s=30)
+    return topic
+
+
+def produce(service, topic, *values, **settings):
+    """Send and wait for what the leader says; the first error is raised."""
+    producer = Producer(
+        {"bootstrap.servers": service.bootstrap_servers, "linger.ms": 0, "message.timeout.ms": 60_000, **QUIET}
+        | {name.replace("_", "."): value for name, value in settings.items()}
+    )
+    errors = []
+    for value in values:
+        producer.produce(topic, value.encode(), on_delivery=lambda error, _message: errors.append(error))
+    assert producer.flush(90) == 0
+    if any(errors):
+        raise KafkaException(next(filter(None, errors)))
+
+
+@contextlib.contextmanager
+def reading(service, topic, **settings):
+    consumer = Consumer(
+        {"bootstrap.servers": service.bootstrap_servers, "group.id": "tests", "enable.auto.commit": False, **QUIET}
+        | {name.replace("_", "."): value for name, value in settings.items()}
+    )
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def consume(service, topic, count, **settings):
+    """The first values of a topic, read from its begin."""
+    values = []
+    with reading(service, topic, **settings) as consumer:
+        until(lambda: len(values) >= count or _take(consumer, values, count), limit_s=90)
+    return values
+
+
+def _take(consumer, values, count):
+    values += [m.value().decode() for m in consumer.consume(count - len(values), 0.5) if not m.error()]
+    return len(values) >= count
+
+
+@pytest.fixture(scope="module")
+def single():
+    with Kafka() as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Kafka(nodes=3) as service:
+        yield service
+
+
+def test_it_is_ready_on_entry_and_empty(single):
+    assert single.bootstrap_servers == f"127.0.0.1:{single.port}"
+    admin = AdminClient({"bootstrap.servers": single.bootstrap_servers})
+    assert list(admin.list_topics(timeout=30).topics) == []
+    assert single.leader() is single.nodes[0]
+
+
+def test_what_was_acknowledged_survives_a_kill_and_a_restart(single):
+    topic = create(single, "kept")
+    produce(single, topic, *map(str, range(20)))
+    port = single.port
+    single.nodes[0].kill()
+    single.nodes[0].restart()
+    assert single.port == port
+    assert consume(single, topic, 20) == [str(number) for number in range(20)]
+
+
+def test_a_topic_that_nobody_has_created_has_no_leader(single):
+    with pytest.raises(ServiceError, match="no leader"):
+        single.leader_of("nobody-made-this", timeout_s=0.3)
+
+
+def test_a_transaction_that_is_aborted_is_not_read(single):
+    topic = create(single, "transactions")
+    producer = Producer({"bootstrap.servers": single.bootstrap_servers, "transactional.id": "t", **QUIET})
+    producer.init_transactions(60)
+    for value, end in ("no", producer.abort_transaction), ("yes", producer.commit_transaction):
+        producer.begin_transaction()
+        producer.produce(topic, value.encode())
+        producer.flush(30)
+        end(60)
+    assert consume(single, topic, 1, isolation_level="read_committed") == ["yes"]
+
+
+def test_a_frozen_broker_answers_when_it_goes_on(single):
+    topic = create(single, "frozen")
+    single.nodes[0].pause()
+    with pytest.raises(KafkaException) as caught:
+        produce(single, topic, "in vain", message_timeout_ms=1000)
+    assert caught.value.args[0].code() == KafkaError._MSG_TIMED_OUT
+    single.nodes[0].resume()
+    produce(single, topic, "at last")
+
+
+def test_a_killed_leader_of_a_partition_is_replaced_and_nothing_is_lost(cluster):
+    topic = create(cluster, "orders")
+    produce(cluster, topic, "before", acks="all")
+    first = cluster.leader_of(topic)
+    first.kill()
+    second = cluster.leader_of(topic, timeout_s=60)
+    assert second is not first
+    produce(cluster, topic, "meanwhile", acks="all")
+    first.restart()
+    until(lambda: first in cluster.in_sync(topic), limit_s=60)
+    assert consume(cluster, topic, 2) == ["before", "meanwhile"]
+
+
+def test_the_controller_that_is_frozen_is_replaced_although_it_does_not_know(cluster):
+    first = cluster.leader(timeout_s=30)
+    first.pause()
+    second = cluster.leader(timeout_s=60)
+    assert second is not first
+    first.resume()
+    assert cluster.leader(timeout_s=30) is not first
+    until(lambda: len(cluster.in_sync("orders")) == 3, limit_s=60)
+
+
+def test_too_few_copies_in_sync_refuse_what_wants_all(cluster):
+    topic = create(cluster, "careful", **{"min.insync.replicas": "3"})
+    victim = next(node for node in cluster.nodes if node is not cluster.leader_of(topic))
+    victim.kill()
+    until(lambda: victim not in cluster.in_sync(topic), limit_s=60)
+    with pytest.raises(KafkaException) as caught:
+        produce(cluster, topic, "refused", acks="all", message_timeout_ms=2000, retries=0)
+    assert caught.value.args[0].code() in (KafkaError.NOT_ENOUGH_REPLICAS, KafkaError._MSG_TIMED_OUT)
+    produce(cluster, topic, "taken", acks="1")
+    victim.restart()
+
+
+def test_without_a_majority_nobody_leads_and_a_node_still_restarts(cluster):
+    for node in cluster.nodes:
+        node.kill()
+    with pytest.raises(ServiceError, match="no leader"):
+        cluster.leader(timeout_s=0.3)
+    cluster.nodes[2].restart()  # alone it can elect nobody, but it waits for the others
+    cluster.nodes[0].restart()
+    cluster.nodes[1].restart()
+    assert consume(cluster, "orders", 2) == ["before", "meanwhile"]
