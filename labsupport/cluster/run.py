@@ -4,13 +4,15 @@
     python -m labsupport.cluster.run some/place/broadcast.py:Gossip
 
 Messages come in on standard input and leave on standard output, one JSON object a line. What handlers print goes to
-standard error, with the notes of the node, because standard output belongs to the messages. Maelstrom wants one program
-and its arguments:
+standard error, with the notes of the node, because standard output belongs to the messages.
 
-    ./maelstrom test -w broadcast --node-count 5 --time-limit 20 --rate 10 \\
+Maelstrom wants one program and its arguments, and starts it in the system's temporary directory, so that names of files
+must be whole and Python has to be told where this package is:
+
+    PYTHONPATH=/path/to/this/repository ./maelstrom test -w broadcast --node-count 5 --time-limit 20 --rate 10 \\
         --bin "$(which python3)" -- -m labsupport.cluster.run /path/to/broadcast.py:Gossip
 
-Maelstrom gives a node no directory of its own, so what it saves is kept in memory, unless ``--disk DIR`` names one.
+All its nodes share that directory, so what they save is kept in memory, unless ``--disk DIR`` names a place for it.
 The program ends with status 0 when standard input ends, and with 1 and a report when a handler raises.
 
 Source: https://github.com/jepsen-io/maelstrom, doc/protocol.md.
@@ -20,7 +22,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import linecache
 import os
 import pathlib

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
+import psutil
 import pytest
 
 from labsupport import spacetime
 from labsupport.checkers.linearizability import linearizable
 from labsupport.cluster.cluster import Cluster
 from labsupport.cluster.report import NodeCrashed
-from labsupport.errors import LearnerError
+from labsupport.errors import LabBug, LearnerError
 from labsupport.faults import Crash, Faults, Link, Partition, Pause, Skew
 from labsupport.history import Recorder
 from labsupport.messages import RequestFailed, message
@@ -388,6 +389,15 @@ def test_twenty_five_nodes_start_and_talk():
 def test_a_cluster_needs_a_number_or_names(nodes):
     with pytest.raises(LearnerError, match=r"cannot have the nodes|belong to clients"):
         Cluster(Everything, nodes=nodes)
+
+
+def test_a_mistake_of_the_router_is_told_and_leaves_no_process(monkeypatch):
+    with Cluster(Everything, nodes=2) as cluster:
+        client, processes = cluster.client(), [psutil.Process(cluster.pid(name)) for name in cluster.names]
+        monkeypatch.setattr(cluster._router, "_arrive", lambda way, envelope: 1 / 0)
+        with pytest.raises(LabBug, match="cluster-router has failed"):
+            client.rpc("n1", {"type": "echo", "echo": "x"}, LIMIT_S)
+        until(lambda: not any(process.is_running() for process in processes), "the end of the nodes")
 
 
 def test_a_cluster_that_does_not_run_says_so():

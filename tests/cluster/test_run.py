@@ -36,8 +36,8 @@ def run(*argv, bodies=(), source="c1", cwd=None):
 
 
 @pytest.mark.parametrize("named", [f"{NODES}:Everything", "tests.cluster.nodes:Everything"], ids=["file", "module"])
-def test_a_class_is_a_maelstrom_node(named):
-    sent, log, status = run(named, bodies=[INIT, {"type": "echo", "echo": "hi", "msg_id": 9}], cwd=ROOT)
+def test_a_class_is_a_maelstrom_node_wherever_it_is_started(named, tmp_path):
+    sent, log, status = run(named, bodies=[INIT, {"type": "echo", "echo": "hi", "msg_id": 9}], cwd=tmp_path)
     assert sent == [
         ("c1", {"type": "init_ok", "in_reply_to": 1}),
         ("c1", {"type": "echo_ok", "in_reply_to": 9, "echo": "hi"}),
