@@ -32,7 +32,6 @@ RESERVED = ("type", "msg_id", "in_reply_to")  # the keys that the protocol keeps
 
 WHOLE = frozenset({int, str, bool, type(None)})  # values that need neither a check nor a copy
 _ATOMS = WHOLE | {float}  # the same, once a float is known to be finite
-_TEXT = frozenset({str})
 
 
 class Message:
@@ -185,16 +184,15 @@ def plain(value: Any) -> Any:
 
 def copied(value: Any) -> Any:
     """A copy of what `plain` gave, without checking it again."""
-    kind = value.__class__
+    kind = type(value)
     if kind in _ATOMS:
         return value
     if kind is list:
-        if _ATOMS.issuperset(map(type, value)):
-            return value.copy()
-        return [item if item.__class__ in _ATOMS else copied(item) for item in value]
-    if _ATOMS.issuperset(map(type, value.values())):
-        return value.copy()
-    return {key: item if item.__class__ in _ATOMS else copied(item) for key, item in value.items()}
+        return [item if type(item) in _ATOMS else copied(item) for item in value]
+    for item in value.values():
+        if type(item) not in _ATOMS:
+            return {key: copied(item) for key, item in value.items()}
+    return value.copy()
 
 
 class _NotJson(Exception):
@@ -202,26 +200,25 @@ class _NotJson(Exception):
 
 
 def _plain(value: Any) -> Any:
-    # Most lists and dicts hold nothing but whole values, and asking that of all at once costs a third of asking each.
-    kind = value.__class__
+    kind = type(value)
     if kind in WHOLE:
         return value
     if kind is list or kind is tuple:
-        if WHOLE.issuperset(map(type, value)):
-            return list(value)
-        return [item if item.__class__ in WHOLE else _plain(item) for item in value]
+        return [item if type(item) in WHOLE else _plain(item) for item in value]
     if kind is dict:
-        if not _TEXT.issuperset(map(type, value)):
-            for key in value:
-                if not isinstance(key, str):
-                    raise _NotJson(f"the key {key!r}", key)
-            value = {str.__str__(key): item for key, item in value.items()}
-        if WHOLE.issuperset(map(type, value.values())):
-            return value.copy()
-        return {key: item if item.__class__ in WHOLE else _plain(item) for key, item in value.items()}
+        for key, item in value.items():
+            if type(key) is not str or type(item) not in WHOLE:
+                return {_plain_key(key): _plain(item) for key, item in value.items()}
+        return value.copy()
     if kind is float and math.isfinite(value):
         return value
     return _rare(value)
+
+
+def _plain_key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise _NotJson(f"the key {key!r}", key)
+    return str.__str__(key)
 
 
 def _rare(value: Any) -> Any:
@@ -312,16 +309,21 @@ def _packer(made: type[Message]) -> Callable[[Message], tuple]:
         except RecursionError:
             raise LearnerError(f"{made.__name__}.{name} contains itself; JSON cannot say that.") from None
 
-    space: dict[str, Any] = {"odd": odd, "whole": WHOLE, "copy": _plain}
+    space: dict[str, Any] = {"odd": odd, "whole": WHOLE}
     lines, results = ["def pack(m):"], []
     for number, field in enumerate(dataclasses.fields(made)):
         kind, value = _declared(field), f"v{number}"
         space[f"t{number}"] = kind
         lines.append(f"    {value} = m.{field.name}")
-        ready = f"{value}.__class__ is t{number}" if kind in (int, str, bool) else f"{value}.__class__ in whole"
-        if kind in (list, dict, float):
-            ready = "False"  # always copied or checked
-        lines.append(f"    if not ({ready}): {value} = odd({field.name!r}, t{number}, {value})")
+        copy = f"odd({field.name!r}, t{number}, {value})"
+        if kind in (int, str, bool):
+            lines.append(f"    if type({value}) is not t{number}: {value} = {copy}")
+        elif kind is list:  # many of them are empty
+            lines.append(f"    {value} = [] if type({value}) is list and not {value} else {copy}")
+        elif kind in (dict, float):
+            lines.append(f"    {value} = {copy}")
+        else:
+            lines.append(f"    if type({value}) not in whole: {value} = {copy}")
         results.append(value)
     lines.append(f"    return ({', '.join(results)}{',' if results else ''})")
     exec("\n".join(lines), space)
@@ -335,9 +337,12 @@ def _unpacker(made: type[Message]) -> Callable[[tuple, str, int | None], Message
     if fields:
         lines.append(f"    {''.join(f'v{number}, ' for number in range(len(fields)))}= parts")
     for number, field in enumerate(fields):
-        # Declared numbers and text were checked when they were packed, so they can be shared.
-        shared = f"v{number} if v{number}.__class__ in atoms else copied(v{number})"
-        lines.append(f"    m.{field.name} = {f'v{number}' if _declared(field) in (int, str, bool, float) else shared}")
+        kind, value = _declared(field), f"v{number}"
+        if kind is list:
+            value = f"copied({value}) if {value} else []"
+        elif kind not in (int, str, bool, float):  # those were checked when they were packed, so they can be shared
+            value = f"{value} if type({value}) in atoms else copied({value})"
+        lines.append(f"    m.{field.name} = {value}")
     lines.append("    return m")
     space: dict[str, Any] = {"new": object.__new__, "made": made, "copied": copied, "atoms": _ATOMS}
     exec("\n".join(lines), space)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import abc
 import difflib
+import functools
 import inspect
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -154,14 +155,19 @@ def unknown_timer(name: str, timer: str, there: Iterable[str]) -> LearnerError |
 
     Cancelling a timer that happens not to run is good style, so only a name that resembles another one is refused.
     """
-    near = difflib.get_close_matches(timer, sorted(there), n=1, cutoff=0.8)
-    if not near or _letters(near[0]) == _letters(timer):
+    near = _near_timer(timer, frozenset(there))
+    if not near or _letters(near) == _letters(timer):
         return None
     return LearnerError(
         f"{name} cancelled the timer {timer!r}, and no timer of that name was ever set.",
-        cause=f"a slip of the pen: there is a timer {near[0]!r}",
-        do=f"write ctx.cancel_timer({near[0]!r}), or give the two timers names that differ more",
+        cause=f"a slip of the pen: there is a timer {near!r}",
+        do=f"write ctx.cancel_timer({near!r}), or give the two timers names that differ more",
     )
+
+
+@functools.lru_cache(maxsize=1000)
+def _near_timer(timer: str, there: frozenset[str]) -> str:
+    return next(iter(difflib.get_close_matches(timer, sorted(there), n=1, cutoff=0.8)), "")
 
 
 def bad_duration(name: str, call: str, seconds: Any) -> LearnerError:

@@ -7,7 +7,7 @@ functions, where a virtual-clock asyncio loop costs five times as much.
 
 from __future__ import annotations
 
-import operator
+import functools
 import random
 import types
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -15,169 +15,13 @@ from typing import Any
 
 from labsupport import node as contract
 from labsupport.errors import LearnerError
-from labsupport.messages import WHOLE, Error, Message, RequestFailed, copied, not_a_message, plain, sender_of
-from labsupport.node import Context, Node
+from labsupport.messages import WHOLE, Error, Message, RequestFailed, not_a_message, plain
+from labsupport.node import Node
+from labsupport.sim.host import SECOND, ClientContext, CrashNow, Host, Nobody, Nowhere, SimContext, Wait
 from labsupport.sim.properties import Property, Violated
 from labsupport.trace import Trace
 
-SECOND = 1_000_000  # time is counted in whole microseconds, so that sums are exact on every machine
-
-
-class CrashNow(BaseException):
-    """Unwinds a handler whose node has just crashed; not an Exception, so that learners' code lets it pass."""
-
-
-class Wait:
-    """What a suspended coroutine waits for: the answer to a request, or the end of a sleep."""
-
-    __slots__ = ("coro", "dest", "host", "seconds", "token", "what")
-
-    def __init__(self, host: Host, token: int, dest: str, what: str, seconds: float) -> None:
-        self.host, self.token, self.dest, self.what, self.seconds = host, token, dest, what, seconds
-        self.coro: Coroutine | None = None
-
-
-class Host:
-    """The place where one node runs: it stays when the node crashes, and so does its disk."""
-
-    __slots__ = (
-        "armed",
-        "backlog",
-        "client",
-        "ctx",
-        "disk",
-        "handlers",
-        "kind",
-        "links",
-        "name",
-        "node",
-        "offset",
-        "on_timer",
-        "paused",
-        "peers",
-        "random",
-        "rate",
-        "saved",
-        "sent",
-        "table",
-        "tasks",
-        "timers",
-        "token",
-        "up",
-        "waits",
-    )
-
-    def __init__(self, name: str, kind: type[Node], table: dict[str, Callable], client: bool) -> None:
-        self.name, self.kind, self.table, self.client = name, kind, table, client
-        self.peers: tuple[str, ...] = ()
-        self.random: random.Random | None = None
-        self.disk: dict[str, Any] = {}
-        self.links: dict[str, Any] = {}
-        self.rate, self.offset = 1.0, 0.0
-        self.token = self.sent = 0
-        self.up = self.paused = False
-        self.forget()
-
-    def forget(self) -> None:
-        """Lose everything that a crash loses."""
-        self.node: Node | None = None
-        self.ctx: SimContext | None = None
-        self.on_timer: Callable | None = None
-        self.handlers: dict[type, Callable] = {}
-        self.timers: dict[str, int] = {}  # when each one is to go off
-        self.armed: dict[str, int] = {}  # when the timed world looks at each one next
-        self.waits: dict[int, Wait] = {}
-        self.tasks: dict[Coroutine, None] = {}
-        self.backlog: list[tuple] = []
-        self.saved: dict[str, list] = {}  # see _list_copy
-
-
-class SimContext(Context):
-    """The context of a node in a simulated world."""
-
-    def __init__(self, world: Core, host: Host) -> None:
-        self._world, self._host = world, host
-        self.me, self.peers, self.random = host.name, host.peers, host.random
-
-    def send(self, dest, message):
-        self._world._send(self._host, dest, message)
-
-    def reply(self, message, answer):
-        try:
-            sender, msg_id = message._sender, message._msg_id
-        except AttributeError:
-            sender, msg_id = sender_of(message)  # says what is wrong with it
-        self._world._send(self._host, sender, answer, None, msg_id)
-
-    @types.coroutine
-    def rpc(self, dest, message, timeout_s=1.0):
-        return (yield self._world._call(self._host, dest, message, timeout_s))
-
-    @types.coroutine
-    def sleep(self, seconds):
-        yield self._world._nap(self._host, seconds)
-
-    def spawn(self, coroutine):
-        if not isinstance(coroutine, types.CoroutineType):
-            raise LearnerError(
-                f"ctx.spawn got {coroutine!r}.",
-                do="give it a call of an `async def`, for example ctx.spawn(self.ask(peer, ctx))",
-            )
-        self._world._spawned.append(coroutine)
-
-    def set_timer(self, name, seconds):
-        self._world._set_timer(self._host, name, seconds)
-
-    def cancel_timer(self, name):
-        if self._host.timers.pop(name, None) is None:
-            self._world._cancelled(self._host, name)
-
-    def save(self, **values):
-        self._world._save(self._host, values)
-
-    def load(self, name, default=None):
-        disk = self._host.disk
-        return copied(disk[name]) if name in disk else default
-
-    def now(self):
-        host = self._host
-        return self._world.now_us / SECOND * host.rate + host.offset
-
-    def note(self, what, **facts):
-        self._world._note(self._host, what, facts)
-
-
-class ClientContext(SimContext):
-    """The context of a client: it also keeps the history of its operations."""
-
-    def call(self, kind: str, key: Any = None, value: Any = None) -> int:
-        """Record that an operation begins, before its request leaves; its number, for `returned` and the others."""
-        return self._world._called(self._host, kind, plain(key), plain(value))
-
-    def returned(self, number: int, result: Any = None) -> None:
-        """Record that an operation took effect, with what its client was told."""
-        self._world._ended(self._host, number, plain(result), "ok")
-
-    def refused(self, number: int) -> None:
-        """Record that an operation surely has no effect, now or later."""
-        self._world._ended(self._host, number, None, "failed")
-
-    def gave_up(self, number: int) -> None:
-        """Record that nobody knows whether an operation takes effect."""
-        self._world._ended(self._host, number, None, "unknown")
-
-
-class _Nowhere:
-    """The world of a context whose node has crashed: nothing that is left of it has any effect."""
-
-    now_us, _spawned = 0, types.SimpleNamespace(append=lambda coroutine: coroutine.close())
-
-    def __getattr__(self, name: str) -> Callable:
-        return _nothing
-
-
-def _nothing(*ignored: Any) -> None:
-    raise CrashNow
+_handlers_of = functools.lru_cache(maxsize=100)(contract.handlers_of)  # a tenth of an exhaustive search
 
 
 def _hearing(properties: list[Property]) -> dict[str, list[Property]]:
@@ -189,19 +33,16 @@ def _hearing(properties: list[Property]) -> dict[str, list[Property]]:
     return found
 
 
-def _list_copy(host: Host, name: str, value: list) -> list:
-    """A plain copy of a list that is to be saved.
+def _list_copy(old: Any, value: list) -> list:
+    """A plain copy of a list that is to be saved where `old` was saved before.
 
-    Logs are saved again and again with a few entries more. What was in the list the last time, the same objects with
-    the same content, is not copied again; that made up a third of a Raft's run.
+    Logs are saved again and again with a few entries more. What has equal content is not copied again; that made up a
+    fifth of a Raft's run.
     """
-    known, old, same = host.saved.get(name), host.disk.get(name), 0
-    if known is not None and old is not None:
-        same = min(len(known), len(value))
-        if not (all(map(operator.is_, known, value)) and old[:same] == value[:same]):
-            same = 0
-    host.saved[name] = value.copy()
-    return old[:same] + plain(value[same:]) if same else plain(value)
+    same = len(old) if type(old) is list else 0
+    if same and value[:same] == old:
+        return old + plain(value[same:])
+    return plain(value)
 
 
 class Core:
@@ -225,9 +66,9 @@ class Core:
         self._log = self._records.append
         self._spawned: list[Coroutine] = []
         self._number = self._operations = 0
+        self._recording = True
         self._leader: Host | None = None
         self._acting: Host | None = None
-        self._timer_names: set[str] = set()  # looked up, never walked through
         self.hosts = self._make_hosts(kinds, clients)
 
     # -------------------------------------------------------------------------------------------- looking at it
@@ -253,11 +94,10 @@ class Core:
     # -------------------------------------------------------------------------------------------- living and dying
 
     def _make_hosts(self, kinds: Mapping[str, type[Node]], clients: Mapping[str, type[Node]]) -> dict[str, Host]:
-        tables = {kind: contract.handlers_of(kind) for kind in {**kinds, **clients}.values()}
         names = tuple(kinds)
         hosts = {}
         for name, kind in {**kinds, **clients}.items():
-            host = hosts[name] = Host(name, kind, tables[kind], name in clients)
+            host = hosts[name] = Host(name, kind, _handlers_of(kind), name in clients)
             host.random = random.Random(f"{self.seed}/node/{name}")
             host.peers = tuple(other for other in names if other != name)
         return hosts
@@ -265,8 +105,8 @@ class Core:
     def _start(self, host: Host, how: str = "start") -> None:
         self._log((self.now_us, how, host.name, None))
         host.forget()
-        host.up = True
-        host.ctx = (ClientContext if host.client else SimContext)(self, host)
+        host.up, self._spawned = True, []
+        host.ctx = self._make_context(host)
         try:
             host.node = host.kind()
         except TypeError as error:
@@ -292,9 +132,9 @@ class Core:
     def _silence(self, host: Host) -> None:
         """Make sure that nothing of a node's life goes on, not even the `finally` of a suspended coroutine."""
         if host.ctx is not None:
-            host.ctx._world = _Nowhere()
-        spawned, self._spawned = self._spawned, []
-        for coro in [*host.tasks, *spawned]:
+            host.ctx._world = Nowhere()
+        spawned, self._spawned = self._spawned, type(self._spawned)()
+        for coro in [*(wait.coro for wait in host.waits.values()), *spawned]:
             try:
                 coro.close()
             except (Exception, CrashNow):
@@ -303,9 +143,9 @@ class Core:
     def _end(self, violated: Violated) -> None:
         """Something is wrong: the run ends here."""
         self.violation = violated
-        for coro in self._spawned:
+        spawned, self._spawned = self._spawned, Nobody()
+        for coro in spawned:
             coro.close()
-        self._spawned.clear()
         where = self._acting.name if self._acting is not None else ""
         self._log((self.now_us, "error" if violated.error else "violation", where, violated.sentence))
 
@@ -314,7 +154,7 @@ class Core:
         for host in self.hosts.values():
             self._silence(host)
             host.forget()
-            host.links = {}
+            host.links, host.queues = {}, {}
         self._log, self._records, self._hearing, self._watching, self._leader = None, [], {}, [], None
 
     # -------------------------------------------------------------------------------------------- hearing
@@ -336,12 +176,14 @@ class Core:
 
     def _answer(self, host: Host, wait: Wait, message: Message) -> None:
         """Go on where a request was awaited."""
-        if message.__class__ is Error:
+        if type(message) is Error:
             self._resume(host, wait.coro, None, RequestFailed(message.code, message.text))
         else:
             self._resume(host, wait.coro, message)
 
     def _find_handler(self, host: Host, kind: type[Message], message: Message, source: str) -> Callable:
+        if kind.wire_type not in host.table:
+            host.table = contract.handlers_of(host.kind)  # the class may have got more handlers since
         if kind.wire_type not in host.table:
             raise contract.no_handler(host.kind, host.name, source, message)
         handler = host.handlers[kind] = getattr(host.node, f"on_{kind.wire_type}")
@@ -367,23 +209,20 @@ class Core:
 
     def _go_on(self, host: Host, result: Any, handler: str) -> None:
         """Begin the coroutine that a handler has returned, and those that it spawned."""
-        if result.__class__ is types.CoroutineType:
-            host.tasks[result] = None
+        if type(result) is types.CoroutineType:
             self._resume(host, result)
         elif isinstance(result, Message):
             raise contract.lost_answer(host.kind, handler, result)
         while self._spawned:
-            coro = self._spawned.pop(0)
-            host.tasks[coro] = None
-            self._resume(host, coro)
+            self._resume(host, self._spawned.pop(0))
 
     def _resume(self, host: Host, coro: Coroutine, value: Any = None, error: Exception | None = None) -> None:
         try:
             wait = coro.send(value) if error is None else coro.throw(error)
         except StopIteration:
-            host.tasks.pop(coro, None)
+            pass
         else:
-            if wait.__class__ is not Wait:
+            if type(wait) is not Wait:
                 awaited = f"{type(wait).__module__}.{type(wait).__qualname__}"
                 raise contract.foreign_await(coro.__qualname__, awaited)
             wait.coro = coro
@@ -393,13 +232,13 @@ class Core:
     def _call(self, host: Host, dest: str, message: Message, timeout_s: float) -> Wait:
         host.token = token = host.token + 1
         self._send(host, dest, message, token)
-        wait = host.waits[token] = Wait(host, token, dest, message.wire_type, timeout_s)
+        wait = host.waits[token] = Wait(token, dest, message.wire_type, timeout_s)
         self._after(host, timeout_s, wait, "rpc")
         return wait
 
     def _nap(self, host: Host, seconds: float) -> Wait:
         host.token = token = host.token + 1
-        wait = host.waits[token] = Wait(host, token, "", "", seconds)
+        wait = host.waits[token] = Wait(token, "", "", seconds)
         self._after(host, seconds, wait, "sleep")
         return wait
 
@@ -417,7 +256,7 @@ class Core:
         link = host.links.get(dest) or self._link(host, dest)
         self._number = number = self._number + 1
         host.sent += 1
-        envelope = (number, host.name, dest, message.__class__, parts, msg_id, in_reply_to)
+        envelope = (number, host.name, dest, type(message), parts, msg_id, in_reply_to)
         self._log((self.now_us, "send", host.name, envelope))
         self._transmit(link, envelope)
 
@@ -429,34 +268,43 @@ class Core:
         return link
 
     def _set_timer(self, host: Host, name: str, seconds: float) -> None:
+        if name not in host.timer_names:
+            self._new_timer(host, name)
+        self._arm(host, name, seconds)
+
+    def _new_timer(self, host: Host, name: str) -> None:
         if host.on_timer is None:
             raise contract.no_timer_handler(host.kind, host.name, name)
-        self._timer_names.add(name)
-        self._arm(host, name, seconds)
+        host.timer_names.add(name)
 
     def _cancelled(self, host: Host, name: str) -> None:
         """A timer was cancelled that was not running: fine, unless its name is a slip."""
-        if name not in self._timer_names:
-            slip = contract.unknown_timer(host.name, name, self._timer_names)
+        if name not in host.timer_names:
+            names = {name for other in self.hosts.values() for name in other.timer_names}
+            slip = None if name in names else contract.unknown_timer(host.name, name, names)
             if slip:
                 raise slip
 
     def _save(self, host: Host, values: dict[str, Any]) -> None:
         for name, value in values.items():
-            kind = value.__class__
+            kind = type(value)
             if kind is list:
-                values[name] = _list_copy(host, name, value)
+                values[name] = _list_copy(host.disk.get(name), value)
             elif kind not in WHOLE:
                 values[name] = plain(value)
         self._before_save(host)
         host.disk.update(values)
-        self._log((self.now_us, "save", host.name, values))
+        if self._recording:
+            self._log((self.now_us, "save", host.name, values))
         self._after_save(host)
 
     def _note(self, host: Host, what: str, facts: dict[str, Any]) -> None:
-        if not WHOLE.issuperset(map(type, facts.values())):
-            facts = {name: plain(value) for name, value in facts.items()}
-        self._log((self.now_us, "note", host.name, (what, facts)))
+        for value in facts.values():
+            if type(value) not in WHOLE:
+                facts = {name: plain(value) for name, value in facts.items()}
+                break
+        if self._recording:
+            self._log((self.now_us, "note", host.name, (what, facts)))
         if what == "leader":
             self._leader = host
         for one in self._hearing.get(what, ()):
@@ -482,6 +330,9 @@ class Core:
                 raise Violated(one.name, complaint)
 
     # -------------------------------------------------------------------------------------------- up to each world
+
+    def _make_context(self, host: Host) -> SimContext:
+        return (ClientContext if host.client else SimContext)(self, host)
 
     def _make_link(self, host: Host, dest: Host) -> Any:
         raise NotImplementedError

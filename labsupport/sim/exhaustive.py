@@ -1,18 +1,25 @@
-"""Exhaustive search: every order of events of a small cluster, breadth first, so that the first find is the shortest.
+"""Exhaustive search: every order of events of a small cluster, nearest first.
 
 Coroutines cannot be copied, so a state is kept as the steps that lead to it and is made again by taking them; at the
 depths that matter this is as fast as copying. States are compared by their text (`labsupport.sim.state`).
 
-Events of different nodes can change places unless one has sent the message of the other, so only one order of each such
-pair is tried. What a node does on its own, a timer or a crash, comes right after the event before it on that node; of
-two deliveries that were both possible, the one to the earlier name comes first. Every state is still visited, on a path
-of the same length.
+Two things decide what comes first. What goes wrong in small clusters needs few timers and crashes, so everything within
+a narrow limit comes before what a wider one allows (`LADDER`). And nodes of one class mostly differ only in their
+names: of the states that look alike once the names are blotted out, the first is gone on from at once, and the others
+wait until nothing else is left. So mistakes show several times sooner, and a node that looks at its name is found out
+all the same.
+
+Steps of different nodes can change places when no property hears of either, so only one order of each such pair is
+taken ("sleep sets", Godefroid 1996). Every state is visited all the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import operator
+import re
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 
 from labsupport.errors import LearnerError
 from labsupport.sim import guard, state
@@ -20,7 +27,7 @@ from labsupport.sim.properties import Violated
 from labsupport.sim.scenario import Scenario
 from labsupport.sim.steps import Step, Steps
 
-CHECK_EVERY = 50  # one in so many states is made twice and compared
+CHECK_EVERY = 20  # one in so many states is looked at again after it has been made once more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,11 +35,12 @@ class Limits:
     """How far an exhaustive search goes.
 
     Args:
-        states: how many different states it visits at most.
+        states: how many different states it visits at most before it turns to the next limits.
         depth: how many steps a run has at most.
         timers, crashes, duplicates, timeouts: how many of those a run has at most. A node that crashes is started
             again at once; a timeout is a request given up.
         clients: whether the clients take part.
+        only: the nodes that take part, when not all; the others hear and do nothing.
     """
 
     states: int = 20_000
@@ -42,13 +50,17 @@ class Limits:
     duplicates: int = 0
     timeouts: int = 0
     clients: bool = False
+    only: tuple[str, ...] = ()
 
 
-# From the cheapest to the widest: nearly every mistake in an election needs two timers, some a third, some a crash.
+_SPENT = ("timer", "crash", "duplicate", "timeout")
+
+
+# From the narrowest to the widest: nearly every mistake in an election needs two timers, some a crash, some a third.
 LADDER = (
-    Limits(timers=2, states=1_000),
-    Limits(timers=2, crashes=1, states=5_000),
-    Limits(timers=3, states=6_000),
+    Limits(timers=2, states=300),
+    Limits(timers=2, crashes=1, states=1_500),
+    Limits(timers=3, states=2_500),
     Limits(timers=2, duplicates=1),
     Limits(timers=3, crashes=1),
 )
@@ -73,8 +85,11 @@ class Searched:
 @dataclasses.dataclass(frozen=True)
 class _State:
     steps: tuple[Step, ...]
-    hosts: tuple[str, ...]
-    choices: tuple[Step, ...]
+    spent: tuple[int, ...]  # timers, crashes, duplicates, timeouts
+    hosts: tuple[str, ...]  # the text of each
+    faces: tuple[str, ...]  # the same without names
+    known: str  # what the properties remember
+    asleep: frozenset[tuple]  # steps that need not be taken from here: they have been taken before the last one
 
 
 def climb(scenario: Scenario, nodes: int = 3, seed: int = 0, states: int = 20_000) -> Searched:
@@ -96,69 +111,184 @@ def climb(scenario: Scenario, nodes: int = 3, seed: int = 0, states: int = 20_00
     return whole
 
 
-def search(scenario: Scenario, nodes: int = 3, seed: int = 0, limits: Limits | None = None) -> Searched:
+def search(
+    scenario: Scenario,
+    nodes: int = 3,
+    seed: int = 0,
+    limits: Limits | None = None,
+    *,
+    begun: Sequence[Step] = (),
+    goal: Callable[[Steps], bool] | None = None,
+) -> Searched:
     """Visit every state of a small cluster, nearest first, until a property is violated.
+
+    Args:
+        scenario: what to search.
+        nodes: how many there are.
+        seed: what the nodes' own chance is drawn from.
+        limits: how far to go.
+        begun: the steps that all runs have in common; what they have sent and not delivered is lost.
+        goal: also stop at the first state for which this holds; `Searched.steps` then leads to it.
 
     Raises:
         LearnerError: the same steps have led to two different states.
     """
-    limits = limits or Limits()
-    found = Searched()
-    world = scenario.steps(seed, nodes, limits.clients)
-    with guard.watching(world.hosts.values()):
-        if world.violation is not None:
-            return dataclasses.replace(found, steps=[], violated=world.violation)
-        first = _state(world, (), None, limits, "")
-        seen, waiting = {_key(world, first)}, deque([first])
+    return _Search(scenario, nodes, seed, limits or Limits(), begun, goal).run()
+
+
+class _Search:
+    def __init__(self, scenario, nodes, seed, limits, begun, goal) -> None:
+        self.scenario, self.nodes, self.seed, self.limits = scenario, nodes, seed, limits
+        self.begun, self.goal = tuple(begun), goal
+        self.most = (limits.timers, limits.crashes, limits.duplicates, limits.timeouts)
+        self.seen: dict[tuple, list[_State]] = {}
+        self.families: set[tuple] = set()
+        self.fresh: deque[_State] = deque()
+        self.alike: deque[_State] = deque()
+        self.expanded = 0
+        self.found = Searched()
+
+    def run(self) -> Searched:
+        """Go on until something is found, nothing is left, or the states are used up."""
+        found, world = self.found, self.world(())
+        with guard.watching(world.hosts.values()):
+            self.sent_before = world._number if self.begun else 0
+            if world.violation is not None:
+                return dataclasses.replace(found, steps=list(self.begun), violated=world.violation)
+            self.add(world, self.state(world, (), None, "", True, frozenset()))
+            world.discard()
+            while found.steps is None and found.states < self.limits.states and (self.fresh or self.alike):
+                self.expand((self.fresh or self.alike).popleft())
+        found.complete = found.steps is None and not (self.fresh or self.alike)
+        return found
+
+    def world(self, steps: Sequence[Step]) -> Steps:
+        world = self.scenario.steps(self.seed, self.nodes, self.limits.clients)
+        for step in (*self.begun, *steps):
+            world.do(step)
+        return world
+
+    def expand(self, here: _State) -> None:
+        """Take every step that is possible in a state, each from there."""
+        world = self.world(here.steps)
+        if self.expanded % CHECK_EVERY == 0:
+            _compare(world, here)
+        self.expanded += 1
+        taken: list[tuple] = list(here.asleep)
+        for name, step in self.choices(world, here.spent).items():
+            if name in here.asleep:
+                continue
+            world = world or self.world(here.steps)
+            if self.visit(world, here, step, taken):
+                taken.append(name)
+            world = None
+            if self.found.steps is not None or self.found.states >= self.limits.states:
+                return
+
+    def visit(self, world: Steps, here: _State, step: Step, taken: list[tuple]) -> bool:
+        """Take one more step from a state; whether no property heard of it, so that its place in time is no matter."""
+        found, before = self.found, len(world._records)
+        if not world.do(step):
+            raise _differs(step, here)
+        steps = (step,)
+        if step.kind == "crash" and world.violation is None:
+            steps = (step, Step("restart", step.node))
+            world.do(steps[-1])
+        _forget_late_answers(world)
+        found.events += 1
+        found.depth = max(found.depth, len(here.steps) + 1)
+        heard = [record[3][0] if record[1] == "note" else record[1] for record in world._records[before:]]
+        found.reached.update(what for what in heard if what in self.scenario.sometimes)
+        quiet = not world.hosts[step.node].client and world._hearing.keys().isdisjoint(heard)
+        steps = (*here.steps, *steps)
+        if world.violation is not None or (self.goal is not None and self.goal(world)):
+            found.steps, found.violated = [*self.begun, *steps], world.violation
+        else:
+            asleep = _elsewhere(taken, step.node) if quiet else frozenset()
+            self.add(world, self.state(world, steps, here, step.node, not quiet, asleep))
         world.discard()
-        while waiting and found.violated is None and len(seen) < limits.states:
-            here = waiting.popleft()
-            found.depth = len(here.steps) + 1
-            for step in here.choices:
-                _visit(scenario, nodes, seed, limits, here, step, found, seen, waiting)
-                if found.violated is not None or len(seen) >= limits.states:
-                    break
-    found.states = len(seen)
-    found.complete = not waiting and found.violated is None
-    return found
+        return quiet
+
+    def add(self, world: Steps, new: _State) -> None:
+        """Note a state that has not been seen yet, and put it where its turn will come."""
+        way = sorted((e[1], e[2], e[3].wire_type, repr(e[4]), e[5] or 0, e[6] or 0) for e in self.under_way(world))
+        known = self.seen.setdefault((new.hosts, new.known, tuple(way)), [])
+        if any(old.asleep <= new.asleep and all(map(operator.le, old.spent, new.spent)) for old in known):
+            return  # it has been reached with less
+        known.append(new)
+        self.found.states += 1
+        if len(new.steps) < self.limits.depth:
+            family = (self.family(world, new), new.spent)
+            (self.alike if family in self.families else self.fresh).append(new)
+            self.families.add(family)
+
+    def family(self, world: Steps, new: _State) -> tuple:
+        """What is left of a state without the names: each node with the messages on their way to it."""
+        faces = dict(zip(world.hosts, new.faces, strict=True))
+        coming: dict[str, list[tuple]] = {name: [] for name in faces}
+        for _, source, dest, kind, parts, _, answered in self.under_way(world):
+            coming[dest].append((faces[source], kind.wire_type, _nameless(repr(parts), dest), answered is None))
+        return tuple(sorted((face, *sorted(coming[name])) for name, face in faces.items()))
+
+    def state(self, world: Steps, steps: tuple[Step, ...], parent, changed: str, heard: bool, asleep) -> _State:
+        blank = [""] * len(world.hosts)
+        hosts, faces = (list(parent.hosts), list(parent.faces)) if parent else (blank, blank.copy())
+        for place, host in enumerate(world.hosts.values()):
+            if parent is None or host.name == changed:
+                hosts[place] = state.of_host(host)
+                faces[place] = _nameless(hosts[place], host.name)
+        known = state.told([vars(one) for one in world.properties]) if heard else parent.known
+        costs = list(map(_cost, steps))
+        return _State(steps, tuple(map(costs.count, _SPENT)), tuple(hosts), tuple(faces), known, asleep)
+
+    def under_way(self, world: Steps) -> list[tuple]:
+        return [envelope for number, envelope in world.pending.items() if number > self.sent_before]
+
+    def choices(self, world: Steps, spent: tuple[int, ...]) -> dict[tuple, Step]:
+        """What can happen next, each thing once; each under a name that it keeps when others happen before it."""
+        found: dict[tuple, Step] = {}
+        left = dict(zip(_SPENT, map(operator.lt, spent, self.most), strict=True))
+
+        def add(step: Step, cost: str = "", detail: object = None) -> None:
+            if left.get(cost, True) and (not self.limits.only or step.node in self.limits.only):
+                found.setdefault((cost, step.node, detail or step.detail), step)
+
+        there: set[tuple] = set()
+        for again, envelopes in ((False, world.pending), (True, world.delivered)):
+            for number, source, dest, kind, parts, msg_id, answered in envelopes.values():
+                content = (source, dest, kind.wire_type, repr(parts), msg_id, answered, again)
+                if number <= self.sent_before or content in there or (again and answered is not None):
+                    continue  # a second answer to a request changes nothing
+                there.add(content)
+                step = Step("deliver", dest, (source, kind.wire_type, parts), again=again, number=number)
+                add(step, "duplicate" if again else "", number)
+        for name, host in world.hosts.items():
+            for timer in host.timers:
+                add(Step("timer", name, timer), "timer")
+            for wait in host.waits.values():
+                if wait.dest:
+                    add(Step("timeout", name, (wait.dest, wait.what)), "timeout")
+                else:
+                    add(Step("wake", name))
+            if not host.client:
+                add(Step("crash", name), "crash")
+        return found
 
 
-def _visit(scenario, nodes, seed, limits, here, step, found, seen, waiting) -> None:
-    """Take one more step from a state."""
-    world = scenario.steps(seed, nodes, limits.clients)
-    for earlier in here.steps:
-        _take(world, earlier)
-    if found.events % CHECK_EVERY == 0:
-        _compare(world, here)
-    before = len(world._records)
-    if not _take(world, step):
-        raise _differs(step, here)
-    found.events += 1
-    for record in world._records[before:]:
-        if record[1] == "note" and record[3][0] in scenario.sometimes:
-            found.reached[record[3][0]] += 1
-    steps = (*here.steps, step)
-    if step.kind == "crash" and world.violation is None:
-        steps = (*steps, Step("restart", step.node))
-        world.do(steps[-1])
-    _forget_late_answers(world)
-    if world.violation is not None:
-        found.steps, found.violated = list(steps), world.violation
-    else:
-        after = _state(world, steps, here, limits, step.node)
-        key = _key(world, after)
-        if key not in seen:
-            seen.add(key)
-            if len(steps) < limits.depth:
-                waiting.append(after)
-    world.discard()
+def _elsewhere(taken: list[tuple], node: str) -> frozenset[tuple]:
+    """The steps at other nodes: to take them after a step of this one leads where the other order has led."""
+    return frozenset(name for name in taken if name[1] != node)
 
 
-def _take(world: Steps, step: Step) -> bool:
-    """Take a step; remember which messages were there before a delivery."""
-    if step.kind == "deliver":
-        world.before_delivery = world._number
-    return world.do(step)
+_NAME = re.compile(r"\b[nc]\d+\b")
+
+
+def _nameless(text: str, me: str) -> str:
+    return _NAME.sub(lambda name: "me" if name[0] == me else "?", text)
+
+
+def _cost(step: Step) -> str:
+    return "duplicate" if step.again else step.kind
 
 
 def _forget_late_answers(world: Steps) -> None:
@@ -166,81 +296,6 @@ def _forget_late_answers(world: Steps) -> None:
     for number, envelope in list(world.pending.items()):
         if envelope[6] is not None and envelope[6] not in world.hosts[envelope[2]].waits:
             del world.pending[number]
-
-
-def _state(world: Steps, steps: tuple[Step, ...], parent: _State | None, limits: Limits, changed: str) -> _State:
-    old = parent.hosts if parent else ("",) * len(world.hosts)
-    hosts = tuple(
-        state.of_host(host) if parent is None or host.name == changed else text
-        for host, text in zip(world.hosts.values(), old, strict=True)
-    )
-    return _State(steps, hosts, tuple(_choices(world, steps, limits)))
-
-
-def _key(world: Steps, here: _State) -> tuple:
-    names = list(world.hosts)
-    way = sorted(
-        f"{e[1]}>{e[2]} {e[3].wire_type}{e[4]!r} {e[5]} {e[6]} {_too_late(world, e, here.steps, names)}"
-        for e in world.pending.values()
-    )
-    spent = Counter(_cost(step) for step in here.steps)
-    costs = [spent[cost] for cost in ("timer", "crash", "duplicate", "timeout")]
-    return (here.hosts, tuple(way), *costs, *_turn_of(here.steps))
-
-
-def _its_turn(name: str, steps: tuple[Step, ...], names: list[str]) -> bool:
-    """Whether a node may do something on its own now: right after an event of its own, or in the beginning."""
-    last, beginning = _turn_of(steps)
-    return not last or name == last or (beginning and names.index(name) > names.index(last))
-
-
-def _too_late(world: Steps, envelope: tuple, steps: tuple[Step, ...], names: list[str]) -> bool:
-    """Whether a delivery could as well have come before the last one, and the path with that order is tried anyway."""
-    last, beginning = _turn_of(steps)
-    return not beginning and envelope[0] <= world.before_delivery and names.index(envelope[2]) < names.index(last)
-
-
-def _turn_of(steps: tuple[Step, ...]) -> tuple[str, bool]:
-    """Who may do something on its own now: the node of the last step; in the beginning, also those after it."""
-    return (steps[-1].node if steps else "", all(step.kind != "deliver" for step in steps))
-
-
-def _cost(step: Step) -> str:
-    return "duplicate" if step.again else step.kind
-
-
-def _choices(world: Steps, steps: tuple[Step, ...], limits: Limits) -> list[Step]:
-    """What can happen next, each thing once."""
-    spent = Counter(_cost(step) for step in steps)
-    found: dict[tuple, Step] = {}
-    names = list(world.hosts)
-    for again, envelopes in ((False, world.pending), (True, world.delivered)):
-        if again and spent["duplicate"] >= limits.duplicates:
-            continue
-        for number, source, dest, kind, parts, msg_id, in_reply_to in envelopes.values():
-            if again and in_reply_to is not None:
-                continue  # a second answer to a request changes nothing
-            if not again and _too_late(world, envelopes[number], steps, names):
-                continue
-            step = Step("deliver", dest, (source, kind.wire_type, parts), again=again, number=number)
-            found.setdefault((source, dest, kind.wire_type, repr(parts), msg_id, in_reply_to, again), step)
-
-    def add(step: Step) -> None:
-        found.setdefault((step.kind, step.node, step.detail), step)
-
-    for name, host in world.hosts.items():
-        if not host.client and not _its_turn(name, steps, names):  # of clients, the order in real time counts
-            continue
-        for timer in host.timers if spent["timer"] < limits.timers else ():
-            add(Step("timer", name, timer))
-        for wait in host.waits.values():
-            if not wait.dest:
-                add(Step("wake", name))
-            elif spent["timeout"] < limits.timeouts:
-                add(Step("timeout", name, (wait.dest, wait.what)))
-        if spent["crash"] < limits.crashes and not host.client:
-            add(Step("crash", name))
-    return list(found.values())
 
 
 def _compare(world: Steps, here: _State) -> None:

@@ -30,9 +30,10 @@ class Scenario:
     properties: Sequence[Callable[[], Property]] = ()
     sometimes: Sequence[str] = ()
 
-    def world(self, seed: int, nodes: int, faults: Faults) -> World:
+    def world(self, seed: int, nodes: int, faults: Faults, record: bool = True) -> World:
         """A world in virtual time."""
-        return World(self.kind, nodes=nodes, seed=seed, faults=faults, clients=self.clients, properties=self.properties)
+        given = {"clients": self.clients, "properties": self.properties}
+        return World(self.kind, nodes=nodes, seed=seed, faults=faults, record=record, **given)
 
     def steps(self, seed: int, nodes: int, clients: bool = True) -> Steps:
         """A world that is led step by step."""

@@ -9,30 +9,34 @@ from labsupport.messages import Message
 from labsupport.node import Context, Node
 from labsupport.sim.core import Host
 
-_ATOMS = (int, float, str, bytes, bool, type(None))
+_ATOMS = frozenset({int, float, str, bytes, bool, type(None)})
 
 
 def told(value: Any, depth: int = 0) -> str:
     """A value as text in which nothing depends on addresses, on the order of sets or on when it was made."""
-    if isinstance(value, _ATOMS):
+    kind = type(value)
+    if kind in _ATOMS:
         return repr(value)
     if depth > 12:
         return "..."  # something that contains itself
-    deeper = depth + 1
+    depth += 1
+    if kind is list or kind is tuple:
+        return "[" + ",".join([repr(item) if type(item) in _ATOMS else told(item, depth) for item in value]) + "]"
     if isinstance(value, dict):
-        return "{" + ",".join(sorted(f"{told(k, deeper)}:{told(v, deeper)}" for k, v in value.items())) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join([told(item, deeper) for item in value]) + "]"
+        pairs = [f"{told(key, depth)}:{told(item, depth)}" for key, item in value.items()]
+        return "{" + ",".join(sorted(pairs)) + "}"
     if isinstance(value, (set, frozenset)):
-        return "<" + ",".join(sorted(told(item, deeper) for item in value)) + ">"
+        return "<" + ",".join(sorted([told(item, depth) for item in value])) + ">"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join([told(item, depth) for item in value]) + "]"
     if isinstance(value, Message):
-        return f"{type(value).wire_type}{told(value._pack(), deeper)}"
+        return f"{kind.wire_type}{told(value._pack(), depth)}"
     if isinstance(value, (Context, Node)):
-        return type(value).__name__  # it is told elsewhere
+        return kind.__name__  # it is told elsewhere
     if isinstance(value, types.CoroutineType):
         return _suspended(value)
     kept = getattr(value, "__dict__", None)
-    return type(value).__name__ + (told(kept, deeper) if kept else "")
+    return kind.__name__ + (told(kept, depth) if kept else "")
 
 
 def of_host(host: Host) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from labsupport import node as contract
 from labsupport.node import Node
-from labsupport.sim.core import SECOND, Core, CrashNow, Host, Wait
+from labsupport.sim.core import SECOND, Core, CrashNow, Host, Nobody, Wait
 from labsupport.sim.failures import exception_violation
 from labsupport.sim.properties import Property, Violated
 
@@ -56,7 +56,6 @@ class Steps(Core):
         super().__init__(kind, nodes, clients, seed, properties)
         self.pending: dict[int, tuple] = {}  # under way, by number, oldest first
         self.delivered: dict[int, tuple] = {}
-        self.before_delivery = 0  # for the exhaustive search: the last message sent before the last delivery
         self._saves_left, self._save_side = 0, ""
         for host in self.hosts.values():
             if self.violation is None:
@@ -94,7 +93,7 @@ class Steps(Core):
         return lambda: self._crash(host, bool(step.detail))
 
     def _guarded(self, host: Host, act: Callable[[], Any]) -> None:
-        self._acting = host
+        self._acting, self._spawned = host, []
         try:
             act()
             for one in self._watching:
@@ -107,6 +106,7 @@ class Steps(Core):
             self._end(violated)
         except Exception as error:
             self._end(exception_violation(self, error))
+        self._spawned = Nobody()
 
     def _hand_over(self, host: Host, envelope: tuple) -> None:
         if self.pending.pop(envelope[0], None) is not None:

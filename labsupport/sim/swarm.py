@@ -9,10 +9,10 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from labsupport.faults import Faults, Link
-from labsupport.sim.properties import Violated
+from labsupport.sim.properties import Property, Violated
 from labsupport.sim.scenario import Scenario
 from labsupport.sim.world import World
 
@@ -77,10 +77,10 @@ def draw(scenario: Scenario, seed: int) -> Plan:
     return Plan(seed, nodes, faults, events, seed % 4 == 3)
 
 
-def run(scenario: Scenario, seed: int, longest: int = max(LENGTHS)) -> tuple[World, Plan]:
+def run(scenario: Scenario, seed: int, longest: int = max(LENGTHS), record: bool = True) -> tuple[World, Plan]:
     """Run what a seed draws, cut to a length; the world that results, with its violation if there is one."""
     plan = draw(scenario, seed)
-    world = scenario.world(seed, plan.nodes, plan.faults)
+    world = scenario.world(seed, plan.nodes, plan.faults, record)
     world.advance(max_events=min(plan.events, longest))
     if plan.calm_at_end and world.violation is None:
         world.calm()
@@ -90,15 +90,32 @@ def run(scenario: Scenario, seed: int, longest: int = max(LENGTHS)) -> tuple[Wor
     return world, plan
 
 
+class _Reached(Property):
+    """Which of the notes that must appear in some run have appeared in this one."""
+
+    def __init__(self, sometimes: Sequence[str]) -> None:
+        self.hears, self.seen = tuple(sometimes), set()
+
+    def heard(self, world: World, node: str, what: str, facts: dict) -> str:
+        self.seen.add(what)
+        return ""
+
+
 def search(scenario: Scenario, seeds: Iterable[int]) -> Tried:
-    """Run seed after seed until one fails."""
-    tried = Tried()
+    """Run seed after seed, without a trace, until one fails."""
+    seen: list[_Reached] = []
+
+    def reached() -> _Reached:
+        seen.append(_Reached(scenario.sometimes))
+        return seen[-1]
+
+    watched = dataclasses.replace(scenario, properties=(*scenario.properties, reached))
+    tried = Tried(reached=Counter(dict.fromkeys(scenario.sometimes, 0)))
     for seed in seeds:
-        world, _ = run(scenario, seed)
+        world, _ = run(watched, seed, record=False)
         tried.runs += 1
         tried.events += world.events
-        for what in scenario.sometimes:
-            tried.reached[what] += any(record[1] == "note" and record[3][0] == what for record in world._records)
+        tried.reached.update(seen.pop().seen)
         violated: Violated | None = world.violation
         world.discard()
         if violated is not None:

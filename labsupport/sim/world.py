@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from typing import Any
@@ -14,31 +13,13 @@ from labsupport.messages import Error, Message, not_a_message
 from labsupport.nemesis import Nemesis
 from labsupport.node import Node
 from labsupport.sim import guard
-from labsupport.sim.core import SECOND, Core, CrashNow, Host, Wait
+from labsupport.sim.core import SECOND, Core, CrashNow, Host, Nobody, Wait
 from labsupport.sim.failures import exception_violation, failure
+from labsupport.sim.links import CALM_MS, Directed, Queue
 from labsupport.sim.properties import Property, Violated
 
-_CALM_MS = 5.0  # the longest mean delay of a link in a calm network
-_LONG = 1e9  # seconds; only a slip of the pen is longer
+_NEVER = 1 << 62
 MOST_EVENTS = 1_000_000  # a run that is longer than this has most likely a storm of messages in it
-
-
-class _Link:
-    """One direction between two nodes, with its own stream of random numbers."""
-
-    __slots__ = ("base", "duplicate", "loss", "more", "random", "rule", "target")
-
-    def __init__(self, target: Host, rule: Link, stream: random.Random) -> None:
-        self.target, self.rule, self.random = target, rule, stream.random
-        self.loss, self.duplicate = rule.loss, rule.duplicate
-        self.base, self.more = int(rule.least_ms * 1000), float(rule.delay_ms * 2000)
-        if rule.distribution != "uniform" or rule.straggle:
-            self.base, self.more = 0, lambda: int(rule.draw_delay_s(stream) * SECOND)
-
-    def calm(self) -> None:
-        """Lose and repeat nothing from now on, and be quick."""
-        self.loss = self.duplicate = 0.0
-        self.more = 2 * min(self.rule.delay_ms, _CALM_MS) * 1000.0
 
 
 class World(Core):
@@ -52,6 +33,7 @@ class World(Core):
         clients: further Node classes by name, which crash and partition do not touch; their context is a
             `labsupport.sim.core.ClientContext`.
         properties: classes (or functions that make objects) of `Property`, checked while the world runs.
+        record: whether there is a trace; a search leaves it out and makes the run again when it has found something.
 
     Raises:
         LearnerError: the node class does not keep the contract.
@@ -69,12 +51,13 @@ class World(Core):
         faults: Faults | None = None,
         clients: Mapping[str, type[Node]] | None = None,
         properties: Iterable[Callable[[], Property]] = (),
+        record: bool = True,
     ) -> None:
         super().__init__(kind, nodes, clients or {}, seed, properties)
+        if not record:
+            self._recording, self._log = False, _forget
         self.faults = faults or Faults()
         self._heap: list[tuple] = []
-        self._queues: dict[int, deque] = {}  # by time limit; see _call
-        self._turn = 0  # breaks ties between events of one time, so that the heap never compares what they carry
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._save_risk = self.faults.crash_at_save
         self._calm = self.faults.until_s is None
@@ -105,8 +88,9 @@ class World(Core):
 
     def advance(self, until_s: float | None = None, max_events: int = MOST_EVENTS) -> Violated | None:
         """The same as `run`, but an exception in a handler is returned as a violation."""
-        until = None if until_s is None else int(until_s * SECOND)
-        limit = self.events + max_events
+        until = _NEVER if until_s is None else int(until_s * SECOND)
+        before, limit = self.now_us, self.events + max_events
+        self._spawned = []
         with guard.watching(self.hosts.values()):
             while self.violation is None and self._heap and self.events < limit:
                 try:
@@ -118,30 +102,32 @@ class World(Core):
                     self._end(violated)
                 except Exception as error:
                     self._end(exception_violation(self, error))
-        if until is not None and self.violation is None and self.events < limit:
-            self.now_us = max(self.now_us, until)
+        self._spawned = Nobody()
+        if until_s is not None and self.violation is None and self.events < limit:
+            self.now_us = max(before, until)
         return self.violation
 
-    def _loop(self, until: int | None, limit: int) -> bool:
+    def _loop(self, until: int, limit: int) -> bool:
         """Run events until the time or the limit is reached (True), or something is raised."""
-        heap, watching = self._heap, self._watching
-        while heap:
-            at, turn, act, host, thing = heappop(heap)
-            if until is not None and at > until:
-                heappush(heap, (at, turn, act, host, thing))
-                return True
-            self.now_us, self._acting = at, host
-            done = act(host, thing)
-            if done:
-                self.events += 1
-                if watching and host is not None:
-                    self._watch(host)
-                if self.events >= limit:
+        heap, watching, events, host = self._heap, self._watching, self.events, None
+        try:
+            while heap:
+                self.now_us, _, act, host, thing = entry = heappop(heap)
+                if self.now_us > until:
+                    heappush(heap, entry)
                     return True
+                if act(host, thing):
+                    events += 1
+                    if watching:
+                        self._watch(host)
+                    if events >= limit:
+                        return True
+        finally:
+            self.events, self._acting = events, host or self._acting
         return True
 
-    def _watch(self, host: Host) -> None:
-        for one in self._watching:
+    def _watch(self, host: Host | None) -> None:
+        for one in self._watching if host is not None else ():
             complaint = one.after(self, host.name, host.node)
             if complaint:
                 raise Violated(one.name, complaint)
@@ -149,7 +135,6 @@ class World(Core):
     def discard(self) -> None:
         super().discard()
         self._heap.clear()
-        self._queues.clear()
         self.nemesis = None  # now nothing refers to itself, and the memory can be used again while it is still hot
 
     def finish(self) -> Violated | None:
@@ -164,14 +149,14 @@ class World(Core):
     # -------------------------------------------------------------------------------------------- events
 
     def _at(self, when: int, act: Callable, host: Host | None, thing: Any) -> None:
-        self._turn = turn = self._turn + 1
-        heappush(self._heap, (when, turn, act, host, thing))
+        self._number = number = self._number + 1  # so that the heap never compares what events of one time carry
+        heappush(self._heap, (when, number, act, host, thing))
 
     def _first_start(self, host: Host, _: None) -> int:
         self._start(host)
         return 1
 
-    # The next three are the hot path. They repeat what `Core` does in separate steps, because calls are what costs.
+    # The next five are the hot path. They repeat what `Core` does in separate steps, because calls are what costs.
 
     def _send(self, host, dest, message, msg_id=None, in_reply_to=None):
         try:
@@ -183,55 +168,54 @@ class World(Core):
         link = host.links.get(dest) or self._link(host, dest)
         self._number = number = self._number + 1
         host.sent += 1
-        envelope = (number, host.name, dest, message.__class__, parts, msg_id, in_reply_to)
-        log, now, draw, more = self._log, self.now_us, link.random, link.more
-        log((now, "send", host.name, envelope))
-        if link.loss and draw() < link.loss:
-            log((now, "lose", dest, (envelope, "lost on the way")))
-            return
-        delay = link.base + (int(draw() * more) if more.__class__ is float else more())
-        self._turn = turn = self._turn + 1
-        heappush(self._heap, (now + delay, turn, self._arrive, link.target, envelope))
-        if link.duplicate and draw() < link.duplicate:
-            delay = link.base + (int(draw() * more) if more.__class__ is float else more())
-            self._at(now + delay, self._arrive, link.target, envelope)
+        envelope = (number, host.name, dest, type(message), parts, msg_id, in_reply_to)
+        now, draw, more = self.now_us, link.draw, link.more
+        if self._recording:
+            self._log((now, "send", host.name, envelope))
+        if link.odd:
+            chance = draw()
+            if chance < link.odd:
+                if chance < link.loss:
+                    self._log((now, "lose", dest, (envelope, "lost on the way")))
+                    return
+                self._at(now + link.delay(), link.arrive, link.target, envelope)
+        delay = link.base + (int(draw() * more) if type(more) is float else more())
+        heappush(self._heap, (now + delay, number, link.arrive, link.target, envelope))
 
     def _call(self, host, dest, message, timeout_s):
         host.token = token = host.token + 1
         self._send(host, dest, message, token)
-        wait = host.waits[token] = Wait(host, token, dest, message.wire_type, timeout_s)
         # Nearly all requests are answered, and those of one time limit are given up in the order in which they were
         # made. So they stand in a queue, and the heap holds only the foremost of each queue.
-        usual = host.rate == 1.0 and timeout_s.__class__ is float and 0 <= timeout_s < _LONG
-        span = int(timeout_s * SECOND) if usual else self._span(host, timeout_s, "rpc")
-        queue = self._queues.get(span)
-        if queue is None:
-            queue = self._queues[span] = deque()
-        if not queue:
-            self._at(self.now_us + span, self._foremost_due, None, queue)
-        queue.append((self.now_us + span, wait))
+        queue = host.queues.get(timeout_s) or self._queue(host, timeout_s)
+        due = self.now_us + queue.span
+        wait = host.waits[token] = Wait(token, dest, message.wire_type, timeout_s, due)
+        if not queue.waits:
+            self._at(due, self._foremost_due, host, queue)
+        queue.waits.append(wait)
         return wait
 
-    def _foremost_due(self, _: None, queue: deque) -> int:
-        _, wait = queue.popleft()
-        done = 0
+    def _queue(self, host: Host, timeout_s: float) -> Queue:
+        queue = host.queues[timeout_s] = Queue(self._span(host, timeout_s, "rpc"))
+        return queue
+
+    def _foremost_due(self, host: Host, queue: Queue) -> int:
+        waits = queue.waits
         try:
-            host = wait.host
-            if host.waits.get(wait.token) is wait:
-                self._acting = host
-                done = self._wait_due(host, wait)
+            return self._wait_due(host, waits[0])  # still in the queue, or a request made now would put it in the heap
         finally:
-            while queue and queue[0][1].host.waits.get(queue[0][1].token) is not queue[0][1]:
-                queue.popleft()
-            if queue:
-                self._at(queue[0][0], self._foremost_due, None, queue)
-        return done
+            waits.popleft()
+            while waits and host.waits.get(waits[0].token) is not waits[0]:
+                waits.popleft()
+            if waits:
+                self._at(waits[0].due, self._foremost_due, host, queue)
 
     def _arrive(self, host: Host, envelope: tuple) -> int:
         _, source, dest, kind, parts, msg_id, in_reply_to = envelope
         if (not host.up or host.paused or self._cut) and self._held_back(host, envelope):
             return 0
-        self._log((self.now_us, "deliver", dest, envelope))
+        if self._recording:
+            self._log((self.now_us, "deliver", dest, envelope))
         if in_reply_to is not None:
             wait = host.waits.pop(in_reply_to, None)
             if wait is not None:
@@ -260,16 +244,21 @@ class World(Core):
             return False
         return True
 
-    def _arm(self, host: Host, name: str, seconds: float) -> None:
+    def _set_timer(self, host, name, seconds):
+        if name not in host.timer_names:
+            self._new_timer(host, name)
         # Election timers are set anew at each heartbeat. So the heap holds one entry per timer, the earliest; when that
         # comes up and the timer has been put off meanwhile, it goes back into the heap.
-        usual = host.rate == 1.0 and seconds.__class__ is float and 0 <= seconds < _LONG
-        span = int(seconds * SECOND) if usual else self._span(host, seconds, "set_timer")
-        due = host.timers[name] = self.now_us + span
-        if host.armed.get(name, due + 1) > due:
+        try:
+            due = self.now_us + int(seconds * SECOND / host.rate)
+        except (TypeError, ValueError, OverflowError):
+            raise contract.bad_duration(host.name, "set_timer", seconds) from None
+        if due < self.now_us:
+            raise contract.bad_duration(host.name, "set_timer", seconds)
+        host.timers[name] = due
+        if host.armed.get(name, _NEVER) > due:
             host.armed[name] = due
-            self._turn = turn = self._turn + 1
-            heappush(self._heap, (due, turn, self._timer_due, host, name))
+            self._at(due, self._timer_due, host, name)
 
     def _timer_due(self, host: Host, name: str) -> int:
         if host.armed.get(name) != self.now_us:
@@ -296,8 +285,7 @@ class World(Core):
         return 1
 
     def _after(self, host: Host, seconds: float, wait: Wait, call: str) -> None:
-        self._turn = turn = self._turn + 1
-        heappush(self._heap, (self.now_us + self._span(host, seconds, call), turn, self._wait_due, host, wait))
+        self._at(self.now_us + self._span(host, seconds, call), self._wait_due, host, wait)
 
     def _wait_due(self, host: Host, wait: Wait) -> int:
         if host.waits.get(wait.token) is not wait:
@@ -317,9 +305,9 @@ class World(Core):
             pass
         raise contract.bad_duration(host.name, call, seconds)
 
-    def _make_link(self, host: Host, dest: Host) -> _Link:
+    def _make_link(self, host: Host, dest: Host) -> Directed:
         rule = self.faults.rule(host.name, dest.name, not (host.client or dest.client))
-        return _Link(dest, rule, random.Random(f"{self.seed}/link/{host.name}/{dest.name}"))
+        return Directed(dest, self._arrive, rule, random.Random(f"{self.seed}/link/{host.name}/{dest.name}"))
 
     # -------------------------------------------------------------------------------------------- faults
 
@@ -375,7 +363,7 @@ class World(Core):
                 link.calm()
             if not host.up and not host.client:
                 self._at(self.now_us, self._restart_due, host, None)
-        self.faults = Faults(link=Link(delay_ms=_CALM_MS), client_link=Link(delay_ms=1))
+        self.faults = Faults(link=Link(delay_ms=CALM_MS), client_link=Link(delay_ms=1))
         for one in self.properties:
             one.calmed(self)
 
@@ -399,3 +387,7 @@ class World(Core):
         if not host.client and self.nemesis.strikes_save(self._save_risk / 3):
             self.nemesis.crash(host, side)
             raise CrashNow
+
+
+def _forget(record: tuple) -> None:
+    """What is not recorded."""

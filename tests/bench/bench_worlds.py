@@ -248,7 +248,7 @@ def _schedules(first: int, count: int) -> float:
     began = time.process_time()
     with guard.watching(kept.world(0, 5, SCHEDULE).hosts.values()):
         for seed in range(first, first + count):
-            world = kept.world(seed, 5, SCHEDULE)
+            world = kept.world(seed, 5, SCHEDULE, record=False)
             if world.advance(max_events=1000) is not None:
                 raise AssertionError(f"the right Raft is accused: seed {seed}: {world.violation}")
             world.discard()

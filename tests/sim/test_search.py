@@ -9,6 +9,7 @@ from labsupport.messages import message
 from labsupport.node import Node
 from labsupport.search import explore
 from labsupport.sim import exhaustive, shrink, swarm
+from labsupport.sim.properties import Property
 from labsupport.sim.scenario import Scenario
 from labsupport.spacetime import drawn
 
@@ -174,35 +175,58 @@ def test_a_state_space_that_ends_is_known_to_have_ended():
         ("gossip", 3, exhaustive.Limits()),
         ("gossip", 2, exhaustive.Limits(crashes=1)),
         ("raft", 2, exhaustive.Limits(timers=2, depth=7)),
+        ("raft", 3, exhaustive.Limits(timers=1, crashes=1, depth=6)),
     ],
 )
-def test_leaving_out_orders_leaves_out_no_state(name, nodes, limits, raft, monkeypatch):
-    kept = Scenario(Gossip if name == "gossip" else raft("right").Raft, (nodes,))
+def test_leaving_out_orders_leaves_out_no_state(name, nodes, limits, raft, scenario, monkeypatch):
+    kept = Scenario(Gossip if name == "gossip" else raft("right").Raft, (nodes,), {}, scenario["properties"])
     visited = []
 
     def visit():
         seen = set()
-        real = exhaustive._state
+        real = exhaustive._Search.state
 
         def remembered(*given):
             state = real(*given)
-            seen.add(state.hosts)
+            seen.add((state.hosts, state.known))
             return state
 
         with monkeypatch.context() as patched:
-            patched.setattr(exhaustive, "_state", remembered)
+            patched.setattr(exhaustive._Search, "state", remembered)
             done = exhaustive.search(kept, nodes, limits=limits)
         visited.append(seen)
         return done
 
     fewer = visit()
-    monkeypatch.setattr(exhaustive, "_too_late", lambda *given: False)
-    monkeypatch.setattr(exhaustive, "_its_turn", lambda *given: True)
-    monkeypatch.setattr(exhaustive, "_turn_of", lambda steps: ())
+    monkeypatch.setattr(exhaustive, "_elsewhere", lambda taken, node: frozenset())
     every = visit()
     assert fewer.complete and every.complete
     assert visited[0] == visited[1]
     assert fewer.events < every.events
+
+
+def test_the_order_of_what_a_property_hears_is_tried_both_ways():
+    class Lock(Node):
+        """n1 holds a lock and gives it up; n2 takes it without asking: wrong only if it comes first."""
+
+        def on_start(self, ctx):
+            ctx.set_timer("act", 1)
+
+        def on_timer(self, name, ctx):
+            ctx.note("free" if ctx.me == "n1" else "take")
+
+    class Free(Property):
+        hears = ("free", "take")
+
+        def __init__(self):
+            self.free = False
+
+        def heard(self, world, node, what, facts):
+            self.free = self.free or what == "free"
+            return "" if self.free else "taken while another holds it"
+
+    done = exhaustive.climb(Scenario(Lock, (2,), {}, (Free,)), nodes=2)
+    assert [step.node for step in done.steps] == ["n2"]
 
 
 def test_a_seed_draws_the_same_plan_and_the_same_run(raft, scenario):

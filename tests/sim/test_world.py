@@ -127,6 +127,9 @@ def test_a_request_that_is_made_when_one_was_given_up_has_its_whole_time():
                 except TimeoutError:
                     ctx.note("gave up")
 
+        def on_tick(self, message, sender, ctx):
+            pass
+
     world = World(Insists, nodes=2, faults=Faults(link=Link(delay_ms=0)))
     world.run()
     assert [note["at_s"] for note in world.trace.notes("gave up")] == [0.2, 0.4, 0.6]
