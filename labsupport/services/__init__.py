@@ -17,6 +17,7 @@ _HOME = {
     "Kafka": "kafka",
     "ZooKeeper": "zookeeper",
     "Gearman": "gearman",
+    "CeleryWorkers": "celery",
     "Proxy": "proxy",
     "Service": "base",
     "Node": "node",

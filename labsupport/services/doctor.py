@@ -105,7 +105,8 @@ def _examine(system: str, pin: sources.Pin, start: bool) -> SystemReport:
 def _class_of(system: str) -> type:
     from labsupport import services
 
-    return next(getattr(services, name) for name in services.__all__ if name.lower() == system)
+    kinds = (getattr(services, name) for name in services.__all__)
+    return next(kind for kind in kinds if vars(kind).get("system") == system)
 
 
 class Checkup(list):

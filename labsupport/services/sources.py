@@ -54,8 +54,8 @@ class Pin:
 
     title: str
     version: str
-    variable: str
-    image: str
+    variable: str = ""
+    image: str = ""
     minimum: str = ""
     programs: tuple[str, ...] = ()
     apt: str = ""
@@ -140,6 +140,14 @@ PINS = {
         brew="gearman",
         extra="gearman",
         lessons=("12",),
+    ),
+    "celery": Pin(
+        title="Celery",
+        version="5.7.0",
+        wheel="celery==5.7.0",
+        wheel_files=(("", "celery"),),
+        extra="celery",
+        lessons=("13",),
     ),
     "zookeeper": Pin(
         title="ZooKeeper",

@@ -51,7 +51,8 @@ def test_what_is_missing_is_named_with_the_line_that_installs_it(without_rabbitm
     missing = systems["RabbitMQ"]
     assert (missing["ok"], missing["ready_ms"], missing["source"]) == (False, None, "")
     assert "sudo apt-get install rabbitmq-server" in missing["error"]
-    assert all(systems[title]["ok"] for title in TITLES if title != "RabbitMQ")
+    assert not systems["Celery"]["ok"], "it needs a broker"
+    assert all(systems[title]["ok"] for title in TITLES if title not in ("RabbitMQ", "Celery"))
 
 
 def test_the_table_says_it_in_words(without_rabbitmq, capsys):
