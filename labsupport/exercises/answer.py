@@ -29,6 +29,7 @@ from labsupport.services import reaper
 
 KEPT_OUTPUT = 10_000  # bytes of a child's output that are kept: what a person would read, and no flood
 MOST_TOLD = 20_000_000  # bytes of events of one child; a check reads thousands of short lines at most
+GRANDCHILD_S = 0.5  # how long a pipe is read that may be open in a process of which nobody knows
 STEP_S = 0.05  # how long a wait sleeps before it looks whether the learner has interrupted the check
 
 
@@ -350,7 +351,10 @@ class Child:
             selector.register(report, selectors.EVENT_READ)
             selector.register(output, selectors.EVENT_READ)
             while report in selector.get_map():
-                for key, _ in selector.select():
+                ready = selector.select(GRANDCHILD_S)
+                if not ready and self._process.poll() is not None:
+                    break  # a process that it left behind holds the pipe open
+                for key, _ in ready:
                     data = os.read(key.fd, 65536)
                     if not data:
                         selector.unregister(key.fd)

@@ -77,11 +77,12 @@ class Pristine:
         """The ids of all its code cells."""
         return frozenset(cell.id for cell in self.cells)
 
-    def likeness(self, cells: Sequence[Cell]) -> int:
-        """How many of these cells are this lesson's, by their ids; its exercises count most."""
+    def likeness(self, cells: Sequence[Cell], name: str = "") -> int:
+        """How many of these cells are this lesson's, by their ids; exercises count most, a file's name least."""
         marked = {cell.id for cell in (*self.answers.values(), *self.checks.values())}
         present = {name for cell in cells for name in (cell.grade_id, cell.id) if name}
-        return len(present & self.names) + 100 * len(present & marked)
+        named = self.lesson.notebook in name
+        return 2 * len(present & self.names) + 200 * len(present & marked) + named
 
     def assemble(self, cells: Sequence[Cell]) -> list[Assembled]:
         """What has to run for each exercise of the lesson, from a submission's code cells."""
@@ -152,12 +153,8 @@ class Pristine:
 
 
 def _alike(cell: Cell, pristine: Cell) -> bool:
-    """Whether a cell holds what was given out; spaces at line ends and empty lines around it do not count."""
-    return _bare(cell.source) == _bare(pristine.source)
-
-
-def _bare(source: str) -> list[str]:
-    return [line.rstrip() for line in source.strip().splitlines()]
+    """Whether a cell holds what was given out; comments and the form do not count."""
+    return cell.source == pristine.source or slicing.form(cell.source) == slicing.form(pristine.source)
 
 
 def _name(cell: Cell, place: int) -> str:

@@ -32,7 +32,6 @@ from labsupport.exercises.catalogue import Exercise
 from labsupport.grading.assemble import Assembled
 from labsupport.grading.sandbox import Cell
 
-CELL_S = 20.0  # a cell that defines a function takes a millisecond
 LONGEST = 32_000_000  # bytes of one line of the kernel
 KERNEL = "__import__('labsupport.grading.kernel', fromlist=['serve'])"
 
@@ -52,7 +51,7 @@ class NotDefined(Exception):
 class Kernel:
     """A forked shell in a cell of the sandbox; use it as a context manager."""
 
-    def __init__(self, cell: Cell, path: Sequence[str] = ()) -> None:
+    def __init__(self, cell: Cell, cell_s: float, path: Sequence[str] = ()) -> None:
         self._report, theirs = os.pipe()
         try:
             self._process = cell.start("kernel", f"{cell.scratch}/notebook", {}, theirs)
@@ -60,10 +59,10 @@ class Kernel:
             os.close(theirs)
         self.printed = bytearray()
         self._told = b""
-        self._path = list(path)
+        self._cell_s, self._path = cell_s, list(path)
         os.set_blocking(self._process.stdin.fileno(), False)
 
-    def run(self, name: str, source: str, timeout_s: float = CELL_S) -> dict[str, Any]:
+    def run(self, name: str, source: str) -> dict[str, Any]:
         """Run one cell.
 
         Raises:
@@ -72,7 +71,7 @@ class Kernel:
         if self._path:
             path, self._path = self._path, []
             self.run("path", f"import sys; sys.path[:0] = {path!r}; del sys")
-        return self._ask(json.dumps({"cell": name, "source": source}).encode() + b"\n", timeout_s)
+        return self._ask(json.dumps({"cell": name, "source": source}).encode() + b"\n")
 
     def close(self) -> None:
         """End it and all that it has started in its process group."""
@@ -89,8 +88,8 @@ class Kernel:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, order: bytes, timeout_s: float) -> dict[str, Any]:
-        deadline = time.monotonic() + timeout_s
+    def _ask(self, order: bytes) -> dict[str, Any]:
+        deadline = time.monotonic() + self._cell_s
         stdin, stdout = self._process.stdin.fileno(), self._process.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(self._report, selectors.EVENT_READ)
@@ -111,7 +110,7 @@ class Kernel:
                     else:
                         self._told += data
                 if time.monotonic() >= deadline:
-                    raise Stopped(f"had not come to its end after {timeout_s:g} seconds")
+                    raise Stopped(f"had not come to its end after {self._cell_s:g} seconds")
                 if len(self._told) > LONGEST:
                     raise Stopped(f"has a value of more than {LONGEST // 1_000_000} MB")
         line, _, self._told = self._told.partition(b"\n")
@@ -171,13 +170,14 @@ class Client(TestbookNotebookClient, _Transport):
         self.kernel = kernel
 
 
-def executed(cell: Cell, exercise: Exercise, assembled: Assembled, path: Sequence[str] = ()) -> Answer:
+def executed(cell: Cell, exercise: Exercise, assembled: Assembled, cell_s: float, path: Sequence[str] = ()) -> Answer:
     """Run the code of one exercise and take its objects.
 
     Args:
         cell: where.
         exercise: which.
         assembled: what has to run.
+        cell_s: how long each cell may take.
         path: directories of modules that the lesson's cells would have made.
 
     Raises:
@@ -188,7 +188,7 @@ def executed(cell: Cell, exercise: Exercise, assembled: Assembled, path: Sequenc
         lines = part.source.splitlines(keepends=True)
         linecache.cache[f"<{part.name}>"] = (len(part.source), None, lines, f"<{part.name}>")
     failure = None
-    with Kernel(cell, path) as kernel:
+    with Kernel(cell, cell_s, path) as kernel:
         client = Client(nbformat.v4.new_notebook(cells=cells), kernel)
         try:
             for place in range(len(cells)):

@@ -49,7 +49,8 @@ class Options:
         jobs: grading processes; 0 means one for each core.
         seed: what the checks' cases are drawn from; None: the one of the last time in this folder, or a new one.
         only: ids of exercises; none means all.
-        timeout_s: for one exercise.
+        timeout_s: for one exercise's check.
+        cell_s: for each of the learner's cells; one that defines a function takes a millisecond.
         late_percent: what a late lesson costs.
         changes: what `labsupport.grading.results.changes` has read.
         modules: that hold the lessons; none means the course.
@@ -61,6 +62,7 @@ class Options:
     seed: int | None = None
     only: tuple[str, ...] = ()
     timeout_s: float = 300.0
+    cell_s: float = 20.0
     late_percent: float = 0.0
     changes: Mapping[tuple[str, str], results.Change] = dataclasses.field(default_factory=dict)
     modules: tuple[str, ...] = ()
@@ -98,6 +100,7 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
             "isolated": not weak or bool(elsewhere()),
             "seed": seed,
             "timeout_s": options.timeout_s,
+            "cell_s": options.cell_s,
             "limits": dataclasses.asdict(options.limits),
         }
         total = sum(len(ids) for _, ids in asked)
@@ -145,8 +148,9 @@ def _handed(places: Sequence[str], pristine: Sequence[Pristine], out: Path, prob
         except (OSError, Unreadable) as error:
             problems.append(f"{one.learner}: {one.name}: {error}")
             continue
-        best = max(pristine, key=lambda lesson, cells=cells: lesson.likeness(cells))
-        if not best.likeness(cells):
+        likeness = {lesson.lesson.number: lesson.likeness(cells, one.name) for lesson in pristine}
+        best = max(pristine, key=lambda lesson, likeness=likeness: likeness[lesson.lesson.number])
+        if not likeness[best.lesson.number]:
             problems.append(f"{one.learner}: {one.name}: none of its cells is of one of the lessons")
             continue
         handed = Handed(_named(one, best), best, hashlib.sha256(data).hexdigest())

@@ -18,7 +18,14 @@ TRIES = 2  # of a check that comes to no judgement: the machine may have been bu
 
 
 def judge(
-    sandbox: Sandbox, exercise: Exercise, assembled: Assembled, *, seed: int, timeout_s: float, path: Sequence[str] = ()
+    sandbox: Sandbox,
+    exercise: Exercise,
+    assembled: Assembled,
+    *,
+    seed: int,
+    timeout_s: float,
+    cell_s: float,
+    path: Sequence[str] = (),
 ) -> Verdict:
     """The verdict on one exercise; whatever the submission does, it is a verdict.
 
@@ -28,6 +35,7 @@ def judge(
         assembled: what has to run.
         seed: the check's cases are drawn from it.
         timeout_s: how long the check may take.
+        cell_s: how long each cell may run.
         path: directories of modules that the lesson's cells would have made.
     """
     if assembled.missing:
@@ -35,7 +43,7 @@ def judge(
     for _ in range(TRIES):
         with sandbox.cell() as cell:
             try:
-                answer = executed(cell, exercise, assembled, path)
+                answer = executed(cell, exercise, assembled, cell_s, path)
             except NotDefined as lacking:
                 return _not_defined(exercise, seed, lacking)
             answer.launch = cell.launch

@@ -58,6 +58,8 @@ class Shell(InteractiveShell):
         super().__init__(config=config, displayhook_class=Kept, display_pub_class=Published)
         self.showtraceback = self.showsyntaxerror = lambda *_args, **_more: None  # the report has it
 
+    system = InteractiveShell.system_raw  # the other one wants a terminal
+
     def enable_gui(self, gui: Any = None) -> None:
         """There is no window here."""
 

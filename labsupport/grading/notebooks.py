@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 from typing import Any
@@ -29,7 +30,7 @@ class Cell:
 
 
 def read(data: bytes) -> tuple[list[Cell], list[str]]:
-    """The code cells of an .ipynb file, and what is odd about it.
+    """The code cells of an .ipynb file, and what is odd about it. An id that is there twice tells nothing.
 
     Raises:
         Unreadable: nothing in it can be graded.
@@ -47,6 +48,8 @@ def read(data: bytes) -> tuple[list[Cell], list[str]]:
         raise Unreadable("the file is no notebook: its brackets are nested too deep") from None
     cells = _cells(whole)
     found = [cell for cell in map(_cell, cells) if cell is not None]
+    times = collections.Counter(cell.id for cell in found)
+    found = [cell if times[cell.id] == 1 else dataclasses.replace(cell, id="") for cell in found]
     strange = sum(not isinstance(cell, dict) or not isinstance(cell.get("cell_type"), str) for cell in cells)
     if strange:
         odd.append(f"{strange} of its {len(cells)} cells are damaged and were passed over")

@@ -37,6 +37,15 @@ def statements(source: str) -> tuple[Statement, ...]:
         return ()
 
 
+@functools.lru_cache(maxsize=4096)
+def form(source: str) -> str:
+    """The source without comments and in one form; itself if Python cannot read it."""
+    try:
+        return ast.unparse(ast.parse(source))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return source
+
+
 def slice_for(wanted: frozenset[str], sources: Sequence[str]) -> list[tuple[int, str]]:
     """What of `sources` has to run so that the wanted names are bound.
 

@@ -1,7 +1,7 @@
 """One grading process: ``python -m labsupport.grading.worker``. It takes tasks and gives verdicts, one JSON line each.
 
 The first line on standard input is the settings: the names of the `modules` that have a `LESSON` (and, if its notebook
-is not in lessons/, a `FOLDER`), the `path` to find them on, `isolated`, `seed`, `timeout_s` and `limits`. Each further
+is not in lessons/, a `FOLDER`), the `path` to find them on, `isolated`, `seed`, times and `limits`. Each further
 line is a task, ``{"lesson": NUMBER, "path": …, "members": […], "exercises": [ID, …]}``. For each exercise goes back
 ``{"exercise": ID, "verdict": {…}, "problems": […], "took_s": …}``, and ``{"done": true}`` after a task. What the worker
 starts, services and sandbox, ends with it; it ends when its standard input is closed.
@@ -72,6 +72,7 @@ class Worker:
                 one,
                 seed=self.settings["seed"],
                 timeout_s=self.settings["timeout_s"],
+                cell_s=self.settings["cell_s"],
                 path=self.made[task["lesson"]],
             )
             took = round(time.monotonic() - started, 3)
