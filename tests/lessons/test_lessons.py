@@ -33,6 +33,18 @@ CLAIMS = {
         "replay": ["pinger"],
         "real-run": ["ponger crashes", "ponger restarts", "pinger counted total=1"],
     },
+    "01_why_distributed": {
+        "count-run": ["less than 1000"],
+        "count-once": ["1000"],
+        "silent-run": ["nothing came in"],
+        "kill-run": ["300 were answered"],
+        "ok-run": ["on 1 of 2 replicas then, and on 2"],
+        "wait-run": ["half within 34 ms", "83 of 2,000"],
+        "wait-table": ["200 ms     84 of 2,000"],
+        "apart-run": ["nothing  {'n2': 8, 'n3': 8, 'n4': 8, 'n5': 8}"],
+        "parted-run": ["n3 [10, 30]"],
+        "storm": ["messages in 0.0"],
+    },
     "02_grpc": {
         "document-run": ["No module named 'github'"],
         "bytes": ["08 96 01", "0a 03 41 64 61"],
