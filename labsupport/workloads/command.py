@@ -152,8 +152,8 @@ def run(given: argparse.Namespace, arguments: Sequence[str]) -> int:
     if given.log_stderr:
         for name, log in conducted.logs.items():
             print(*(f"{name}: {line}" for line in log.splitlines()), sep="\n", file=sys.stderr)
-    found = conducted.results
-    print(json.dumps(found, indent=2, ensure_ascii=False) if given.json else as_text(found))
+    text = json.dumps(conducted.results, indent=2) if given.json else as_text(conducted.results)
+    print(text.encode("utf-8", "backslashreplace").decode())  # a node may have answered what UTF-8 cannot say
     return EXIT[conducted.valid]
 
 

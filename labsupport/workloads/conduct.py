@@ -47,8 +47,8 @@ class Conducted:
         """
         with disk_errors_explained("keeping the results", directory):
             (directory / "node-logs").mkdir(parents=True, exist_ok=True)
-            (directory / "results.json").write_text(json.dumps(self.results, indent=2, ensure_ascii=False), "utf-8")
-            lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in self.record.history.as_json()]
+            (directory / "results.json").write_text(json.dumps(self.results, indent=2), "utf-8")
+            lines = [json.dumps(row) + "\n" for row in self.record.history.as_json()]
             (directory / "history.jsonl").write_text("".join(lines), "utf-8")
             for name, log in self.logs.items():
                 (directory / "node-logs" / f"{name}.log").write_text(log, "utf-8")
