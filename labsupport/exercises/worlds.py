@@ -64,6 +64,7 @@ from labsupport.spacetime import drawn
 from labsupport.trace import Trace
 
 IN_GRADING = 5  # times as many runs
+SHRINKING = 60_000  # events that looking for a shorter run may take: some seconds
 ALIKE = 4  # more failed runs to look for when the first one does not shrink: the shortest is shown
 FIRST_LINES, LAST_LINES = 26, 12  # of a trace in the evidence, when it is long
 STORM = "Storm"
@@ -268,7 +269,7 @@ class Nodes(Session):
         if world.violation.name == STORM:
             return world.violation, Trace(world.hosts, world.trace.records[: FIRST_LINES + LAST_LINES], seed), seed
         scenario = case.scenario(self.kinds)
-        found = shrink.shrink(scenario, world, len(scenario.kind), budget=20_000)
+        found = shrink.shrink(scenario, world, len(scenario.kind), SHRINKING)
         if found is not None:
             return found.violated, found.trace, seed
         best = (world.violation, world.trace, seed)
