@@ -98,24 +98,24 @@ class Running:
         while not self._broken.is_set():
             due_s += self._random.uniform(0, 2 / self.rate) if self.rate else self.time_limit_s
             self._broken.wait(max(min(due_s, self.time_limit_s) - self._now_ms / 1000, 0))
-            idle += self._ended(wait=not idle)
-            if due_s >= self.time_limit_s or not idle:
+            left_s = self.time_limit_s - self._now_ms / 1000
+            idle += self._ended(0 if idle else max(left_s, 0))
+            if not idle or left_s <= 0:
                 break
             seat = idle.pop(self._random.randrange(len(idle)))
             pool.submit(self._perform_one, seat, self.workload.step(seat))
         while len(idle) < len(seats):
-            idle.append(self._done.get()[0])
+            idle += self._ended(None)
 
-    def _ended(self, wait: bool) -> Iterator[Seat]:
-        """Clients that are idle again; waits for one, if asked for, no longer than the run is to last."""
-        left_s = max(self.time_limit_s - self._now_ms / 1000, 0)
+    def _ended(self, wait_s: float | None) -> Iterator[Seat]:
+        """Clients that are idle again; waits so long for the first one, for ever if None."""
         with contextlib.suppress(queue.Empty):
             while True:
-                seat, step, attempt = self._done.get(timeout=left_s) if wait else self._done.get_nowait()
+                seat, step, attempt = self._done.get(timeout=wait_s)
                 if attempt is not None:
                     self.workload.heard(step, attempt)
                 yield seat
-                wait = False
+                wait_s = 0
 
     def _perform_one(self, seat: Seat, step: Step) -> None:
         attempt = None
