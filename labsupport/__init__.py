@@ -5,6 +5,7 @@ Pythons must be able to read this file, so that `labsupport.__main__` can say th
 """
 
 import importlib
+import sys
 from typing import Any
 
 _HOME_OF = {
@@ -44,6 +45,11 @@ _HOME_OF = {
     "what_you_saw": "exercises.notebook",
 }
 
+# What a notebook shows for an object that is the last value of a cell. The objects themselves know nothing of pictures.
+_PICTURE_OF = {
+    ("labsupport.trace", "Trace"): "view.spacetime_picture.SpaceTime",
+}
+
 __all__ = sorted(_HOME_OF)
 
 
@@ -57,3 +63,21 @@ def __getattr__(name: str) -> Any:
 
 def __dir__():
     return __all__
+
+
+def _show_pictures() -> None:
+    """Let IPython, if that is where we are, draw our objects; what draws is imported when it is needed."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+
+    def drawing(home: str) -> Any:
+        module, name = home.rsplit(".", 1)
+        return lambda shown: getattr(importlib.import_module(f"labsupport.{module}"), name)(shown)._repr_mimebundle_()
+
+    bundles = shell.display_formatter.mimebundle_formatter
+    for (module, name), home in _PICTURE_OF.items():
+        bundles.for_type_by_name(module, name, drawing(home))
+
+
+_show_pictures()

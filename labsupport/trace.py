@@ -141,6 +141,16 @@ class Trace(Sequence):
             whole.update(f"{at} {kind} {node} {_told(kind, detail)!r}\n".encode("utf-8", "surrogatepass"))
         return whole.hexdigest()
 
+    def as_json(self, most: int | None = None) -> dict[str, Any]:
+        """The trace as a JSON object, for pictures and verdicts; ``Event(index, *row)`` is an event again.
+
+        Args:
+            most: how many events at most, the last ones; "left_out" says how many are missing.
+        """
+        events = self.events if most is None else self.events[-most:]
+        rows = [[e.at_s, e.kind, e.node, e.peer, e.message, e.body, e.label] for e in events]
+        return {"nodes": list(self.nodes), "seed": self.seed, "left_out": len(self) - len(rows), "events": rows}
+
     def last(self, count: int = 8) -> list[str]:
         """The last events, one line each."""
         return [str(event) for event in self.events[-count:]]

@@ -49,7 +49,7 @@ LAYERS = {
     "checkers": {"errors", "history", "messages"},
     "workloads": {"errors", "history", "messages", "faults", "node", "cluster", "checkers", "sim"},
     "services": {"errors", "environment", "faults"},
-    "view": {"errors", "history", "checkers"},
+    "view": {"errors", "history", "checkers", "messages", "trace", "spacetime"},
     "exercises": {"errors", "history", "checkers", "services", "view"}
     | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads"},
     "grading": {"errors", "history", "checkers", "services", "view", "exercises"},
