@@ -18,6 +18,7 @@ _HOME = {
     "ZooKeeper": "zookeeper",
     "Gearman": "gearman",
     "CeleryWorkers": "celery",
+    "Spark": "spark",
     "Proxy": "proxy",
     "Service": "base",
     "Node": "node",

@@ -42,12 +42,18 @@ class JavaService(Service):
 
     def _start_ours(self) -> None:
         self._check_memory()
-        pin = sources.PINS[self.system]
-        self._runtime = java.find(*pin.java, pin.title)
-        self._class_path = os.pathsep.join(map(str, jars.class_path(self.system)))
+        self._runtime = self._find_java()
+        self._class_path = os.pathsep.join(map(str, self._jars()))
         if not self._making:
             self._archive = self._prepared()
         super()._start_ours()
+
+    def _find_java(self) -> java.Java:
+        pin = sources.PINS[self.system]
+        return java.find(*pin.java, pin.title)
+
+    def _jars(self) -> list[Path]:
+        return jars.class_path(self.system)
 
     def _java(self, directory: Path, main: str, *arguments: str, options: tuple[str, ...] = ()) -> list[str]:
         """The command line of one node, whose files are in `directory`."""

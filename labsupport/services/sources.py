@@ -27,6 +27,7 @@ import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 
 from labsupport import environment
@@ -36,6 +37,7 @@ from labsupport.errors import SetupError
 # does not look (Homebrew).
 MORE_DIRECTORIES = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/opt/homebrew/sbin")
 RABBITMQ_HOMES = ("/usr/lib/rabbitmq/lib/rabbitmq_server-*", "/opt/homebrew/opt/rabbitmq", "/usr/local/opt/rabbitmq")
+SPARK = "4.3.0" if sys.version_info >= (3, 11) else "4.2.1"  # the last for Python 3.10
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,14 @@ PINS = {
         wheel="celery==5.7.0",
         wheel_files=(("", "celery"),),
         extra="celery",
+        lessons=("13",),
+    ),
+    "spark": Pin(
+        title="Spark",
+        version=SPARK,
+        wheel=f"pyspark=={SPARK}",
+        wheel_files=(("pyspark", "bin/spark-submit"),),
+        extra="spark",
         lessons=("13",),
     ),
     "zookeeper": Pin(
@@ -271,6 +281,8 @@ def version_of(system: str, file: str) -> str:
         from labsupport.services import jars
 
         return jars.listed(system)[0].coordinates.split(":")[2]
+    if system == "spark":
+        return metadata.version("pyspark")
     if system == "rabbitmq":
         home = rabbitmq_home(file)
         found = glob.glob(os.path.join(home, "plugins", "rabbit-*")) if home else []

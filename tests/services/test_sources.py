@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from labsupport import environment
 from labsupport.errors import SetupError
 from labsupport.services import doctor, sources
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {system: doctor._class_of(system) for system in sources.PINS}
-NATIVE = [system for system, pin in sources.PINS.items() if not pin.java]  # Java has tests of its own
+HERE = [system for system in sources.PINS if system != "spark" or environment.has("spark")]  # it takes minutes to come
+NATIVE = [system for system in HERE if not sources.PINS[system].java]  # Java has tests of its own
 WITH_WHEEL = [system for system, pin in sources.PINS.items() if pin.wheel]
 ON_PATH = [system for system in WITH_WHEEL if sources.PINS[system].programs]  # or in a wheel
 CONTAINED = [system for system, pin in sources.PINS.items() if pin.image]
@@ -97,7 +99,7 @@ def test_rabbitmq_without_erlang_says_so(bare):
         erlang.find(str(bare))
 
 
-@pytest.mark.parametrize("system", sources.PINS)
+@pytest.mark.parametrize("system", HERE)
 def test_the_version_here_is_the_pinned_one(system):
     found = sources.program(system)
     assert sources.version_of(system, found.path) == found.version
