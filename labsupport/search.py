@@ -25,10 +25,12 @@ from labsupport.trace import Trace
 
 CHUNK = 16  # seeds that a worker tries at a time
 TWICE = 100  # one in so many seeds that pass is run twice, to see whether it repeats
-SEVERAL = 3  # so many more failed runs are looked for when the first one stays long
-FURTHER = 400_000  # how many events that may take
-LONG = 2_500  # a trace beyond this is not worth shrinking before others have been looked for
+SEVERAL = 3  # so many more failed runs are looked for when the first one is long
+FURTHER = 60_000  # how many events that may take
+LONG = 600  # events; a longer run is not worth shrinking before others have been looked for
 ENOUGH = 25  # steps: so short a run can be read
+PREFIXES = (10, 20, 40, 80)  # events before all is calm, when nothing good happens afterwards
+PREFIX_SEEDS = 40  # so many seeds are tried with each
 
 
 @dataclasses.dataclass
@@ -67,9 +69,7 @@ class Finding:
         return world
 
     def __str__(self) -> str:
-        length = (
-            f"{len(self.steps)} steps" if self.steps else "the whole run; it depends on times, so it does not shrink"
-        )
+        length = f"{len(self.steps)} steps" if self.steps else "not repeated step by step, because it depends on times"
         return f"{self.broken}: {self.sentence}\nseed {self.seed}, {self.nodes} nodes, {length}\n{drawn(self.trace)}"
 
 
@@ -161,7 +161,7 @@ def _explore(scenario: Scenario, states: int, schedules: int, seed: int, cores: 
             failed.append(part.failed)
             break
     if failed:
-        done.finding = _of_seed(scenario, failed[0])
+        done.finding = of_seed(scenario, failed[0])
     return done
 
 
@@ -229,30 +229,30 @@ def _of_steps(scenario: Scenario, seed: int, nodes: int, every: exhaustive.Searc
     return Finding(violated.name, violated.sentence, seed, nodes, trace, short, len(steps), scenario, clients=False)
 
 
-def _of_seed(scenario: Scenario, seed: int) -> Finding:
-    """Shrink the first failed run; if that stays long, look for others that fail alike, and begin with the shortest."""
-    runs = [swarm.run(scenario, seed)]
+def of_seed(scenario: Scenario, seed: int) -> Finding:
+    """What a failed seed shows: its run, or one that fails alike, shrunk."""
+    world, plan = swarm.run(scenario, seed)
+    runs = [(world, plan)]
     try:
-        return _shortest(scenario, seed, runs)
+        if world.events > LONG:
+            runs += _alike(scenario, seed + 1, world.violation.name)
+        best = _shortest(scenario, runs)
+        return best if best.steps or world.calmed_after is None else _short_prefix(scenario, seed, world, plan)
     finally:
         for world, _ in runs:
             world.discard()
 
 
-def _shortest(scenario: Scenario, seed: int, runs: list[tuple[World, swarm.Plan]]) -> Finding:
-    name, best, budget = runs[0][0].violation.name, None, shrink.MOST_EVENTS
-    for look_further in (False, True):
-        if look_further:
-            runs += _alike(scenario, seed + 1, name)
-            runs.sort(key=lambda run: len(run[0].trace))
-        for world, plan in runs:
-            short = len(world.trace) <= LONG or look_further
-            with guard.watching(world.hosts.values()):
-                found = shrink.shrink(scenario, world, plan.nodes, budget // 2) if short else None
-            best = _shorter(best, _finding(scenario, plan.seed, plan.nodes, world, found))
-            budget -= found.spent if found else 0
-            if (best.steps and len(best.steps) <= ENOUGH) or budget < shrink.MOST_EVENTS // 4:
-                return best
+def _shortest(scenario: Scenario, runs: list[tuple[World, swarm.Plan]]) -> Finding:
+    """Shrink runs, those with the fewest events first, until one can be read or all the time has been spent."""
+    best, budget = None, shrink.MOST_EVENTS
+    for world, plan in sorted(runs, key=lambda run: run[0].events):
+        with guard.watching(world.hosts.values()):
+            found = shrink.shrink(scenario, world, plan.nodes, budget // 2)
+        best = _shorter(best, _finding(scenario, plan.seed, plan.nodes, world, found))
+        budget -= found.spent if found else world.events
+        if (best.steps and len(best.steps) <= ENOUGH) or budget < shrink.MOST_EVENTS // 4:
+            break
     return best
 
 
@@ -260,14 +260,43 @@ def _alike(scenario: Scenario, seed: int, name: str) -> list[tuple[World, swarm.
     """A few more runs with the same violation, from the seeds that follow."""
     found, events = [], 0
     while len(found) < SEVERAL and events < FURTHER:
-        world, plan = swarm.run(scenario, seed, LONG)
+        world, plan = swarm.run(scenario, seed, LONG, record=False)
         events += world.events
         seed += 1
         if world.violation is not None and world.violation.name == name:
-            found.append((world, plan))
-        else:
-            world.discard()
+            found.append(swarm.run(scenario, plan.seed, LONG))
+        world.discard()
     return found
+
+
+def _short_prefix(scenario: Scenario, seed: int, world: World, plan: swarm.Plan) -> Finding:
+    """When nothing good happens in a calm network: as few events as possible before the calm, and none of those after.
+
+    Such a run cannot be repeated without time. So short ones are tried until one fails alike.
+    """
+    name, before = world.violation.name, world.events
+    for length in PREFIXES:
+        for other in range(seed, seed + PREFIX_SEEDS):
+            if not swarm.draw(scenario, other).calm_at_end:
+                continue
+            short, drawn = swarm.run(scenario, other, length)
+            violated, calm = short.violation, short.calmed_after
+            if violated is not None and violated.name == name and calm is not None:
+                found = _finding(scenario, other, drawn.nodes, short, None)
+                found.trace, found.events_before = Trace(short.hosts, _until_calm(short), other), before
+                short.discard()
+                return found
+            short.discard()
+    found = _finding(scenario, seed, plan.nodes, world, None)
+    found.trace = Trace(world.hosts, _until_calm(world), seed)
+    return found
+
+
+def _until_calm(world: World) -> list[tuple]:
+    """The records up to the calm, what came after in one line, and the violation."""
+    records, at = world._records, world.calmed_after
+    left_out = (records[-1][0], "note", "", ("calm", {"events_left_out": len(records) - at - 1}))
+    return [*records[:at], left_out, records[-1]]
 
 
 def _finding(scenario, seed, nodes, world, found) -> Finding:

@@ -13,7 +13,7 @@ from typing import Any
 
 from labsupport.sim.properties import Violated
 from labsupport.sim.scenario import Scenario
-from labsupport.sim.steps import Step, steps_of
+from labsupport.sim.steps import Step, is_step, steps_of
 from labsupport.sim.world import World
 from labsupport.trace import Trace
 
@@ -38,12 +38,10 @@ class _Shrinker:
     def tried(self, steps: Sequence[Step]) -> Shrunk | None:
         """The steps that could be taken up to the violation; None if there is none, or another one."""
         world = self.scenario.steps(self.seed, self.nodes, self.clients)
-        taken = []
         for step in steps:
             if world.violation is not None:
                 break
-            if world.do(step):
-                taken.append(step)
+            world.do(step)
         for one in world.properties:
             if world.violation is None and (complaint := one.at_end(world)):
                 world._end(Violated(one.name, complaint))
@@ -51,20 +49,32 @@ class _Shrinker:
         found = world.violation
         trace = world.trace if found is not None and found.name == self.name else None
         world.discard()
-        return None if trace is None else Shrunk(taken, found, trace)
+        return None if trace is None else Shrunk(steps_of(trace.records), found, trace)
 
     def shrink(self, best: Shrunk) -> Shrunk:
         best = self._without_groups(best, lambda step: step.node)
         best = self._without_groups(best, lambda step: (step.kind, _what(step), _hollow(step)))
         best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step), _hollow(step)))
-        size = max(1, len(best.steps) // 2)
+        size = max(2, len(best.steps) // 2)
         while self.left > 0:
             before = len(best.steps)
+            best = self._without_trees(best) if size == 2 else best
             best = self._without_runs(best, size)
             if size > 1:
                 size = min(size // 2, max(1, len(best.steps) // 2))
             elif len(best.steps) == before:
                 break
+        return best
+
+    def _without_trees(self, best: Shrunk) -> Shrunk:
+        """Leave out one timer or the like with all that came of it, from the last to the first."""
+        for root in range(len(best.steps) - 1, -1, -1):
+            trees = _trees(best.trace.records)
+            if self.left > 0 and root in trees[:-1]:
+                steps = best.steps
+                found = self.tried([step for step, tree in zip(steps, trees, strict=True) if tree != root])
+                if found is not None and len(found.steps) < len(steps):
+                    best = found
         return best
 
     def _without_groups(self, best: Shrunk, group: Callable[[Step], Any]) -> Shrunk:
@@ -85,6 +95,18 @@ class _Shrinker:
                 best = found
             start = min(start, len(best.steps)) - size
         return best
+
+
+def _trees(records: Sequence[tuple]) -> list[int]:
+    """For each step, where all began that led to it: the step that is no delivery and set off the messages before it."""
+    roots: list[int] = []
+    sent_in: dict[int, int] = {}
+    for _, kind, _, detail in records:
+        if kind == "send":
+            sent_in[detail[0]] = roots[-1] if roots else -1
+        elif is_step(kind, detail):
+            roots.append(sent_in[detail[0]] if kind == "deliver" else len(roots))
+    return roots
 
 
 def _what(step: Step) -> str:

@@ -183,6 +183,13 @@ def _check_span(host: Host, call: str, seconds: Any) -> None:
     raise contract.bad_duration(host.name, call, seconds)
 
 
+def is_step(kind: str, detail: Any) -> bool:
+    """Whether a record is of a choice; a crash at a save is part of the step before it."""
+    if kind == "crash":
+        return not detail or "save" not in detail
+    return kind in ("deliver", "timer", "timeout", "wake", "restart")
+
+
 def steps_of(records: Iterable[tuple]) -> list[Step]:
     """The choices that a world's records show, to be repeated by a `Steps`."""
     found: list[Step] = []
@@ -191,16 +198,16 @@ def steps_of(records: Iterable[tuple]) -> list[Step]:
     for at, kind, node, detail in records:
         if kind == "save":
             saves += 1
-        elif kind == "crash" and detail and "save" in detail and found and found[-1].node == node:
+        elif kind == "crash" and not is_step(kind, detail) and found and found[-1].node == node:
             side = "before" if "before" in detail else "after"
             found[-1] = dataclasses.replace(found[-1], save=(saves + (side == "before"), side))
         elif kind == "deliver":
             content = (detail[1], detail[3].wire_type, detail[4])
             found.append(Step(kind, node, content, at, again=detail[0] in delivered, number=detail[0]))
             delivered.add(detail[0])
-        elif kind in ("timer", "timeout", "wake", "restart", "crash"):
+        elif is_step(kind, detail):
             told = bool(detail and "disk" in detail) if kind == "crash" else detail
             found.append(Step(kind, node, told, at))
-        if kind in ("deliver", "timer", "timeout", "wake", "restart", "crash"):
+        if is_step(kind, detail):
             saves = 0
     return found

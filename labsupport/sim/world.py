@@ -58,9 +58,12 @@ class World(Core):
             self._recording, self._log = False, _forget
         self.faults = faults or Faults()
         self._heap: list[tuple] = []
+        # What happens first of what happens at one time, so that the heap never compares what its entries carry.
+        # Messages have their numbers there, all else comes before them.
+        self._turn = -_NEVER
         self._cut: frozenset[tuple[str, str]] = frozenset()
         self._save_risk = self.faults.crash_at_save
-        self._calm = self.faults.until_s is None
+        self.calmed_after: int | None = None  # so many records
         self.nemesis = Nemesis(self, self.faults)
         for host in self.hosts.values():
             self._at(0, self._first_start, host, None)
@@ -149,8 +152,8 @@ class World(Core):
     # -------------------------------------------------------------------------------------------- events
 
     def _at(self, when: int, act: Callable, host: Host | None, thing: Any) -> None:
-        self._number = number = self._number + 1  # so that the heap never compares what events of one time carry
-        heappush(self._heap, (when, number, act, host, thing))
+        self._turn = turn = self._turn + 1
+        heappush(self._heap, (when, turn, act, host, thing))
 
     def _first_start(self, host: Host, _: None) -> int:
         self._start(host)
@@ -354,6 +357,7 @@ class World(Core):
 
     def calm(self) -> None:
         """No fault from now on: heal, restart, resume, and links that lose and repeat nothing."""
+        self.calmed_after = len(self._records)
         self.nemesis.stop()
         self.heal()
         self._save_risk = 0.0
