@@ -15,7 +15,18 @@ from labsupport import environment
 from labsupport.environment import ROOT, programs
 from labsupport.errors import LabError
 
-TESTED = ("dev", "java", "jre", "kafka", "zookeeper")  # the extras without which some test cannot run
+TESTED = (
+    "dev",
+    "java",
+    "jre",
+    "kafka",
+    "cassandra",
+    "dynamodb",
+    "zookeeper",
+    "gearman",
+    "celery",
+    "thrift",
+)  # the extras without which some test cannot run
 
 
 def main(argv: Sequence[str]) -> int:
@@ -77,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
     bench.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     bench.add_argument("--quick", action="store_true", help="fewer repetitions")
+
+    up = command("up", _up, "keep systems running outside a notebook, and print where they are")
+    up.add_argument("systems", nargs="+", metavar="SYSTEM", help="nats, redis, rabbitmq, etcd and so on")
+    up.add_argument("--nodes", type=int, metavar="N", help="how many nodes of each (default: one)")
+    command("down", _down, "end what `up` keeps running")
 
     command("fetch", _fetch, "bring everything that later lessons need, for a classroom without a network")
 
@@ -141,6 +157,20 @@ def _grade(arguments: argparse.Namespace) -> int:
     return grade(arguments)
 
 
+def _up(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.services import up
+
+    return up.up(arguments)
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.services import up
+
+    return up.down(arguments)
+
+
 def _bench(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv)
     from labsupport import bench
@@ -150,8 +180,10 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _fetch(arguments: argparse.Namespace) -> int:
     everything = _without_a_second_java(environment.extras())
-    if not environment.usable(everything):
-        print("Up to 0.6 GB to download, 0.9 GB on disk beside the course; some minutes.", file=sys.stderr)
+    from labsupport.services import supplies
+
+    if announcement := supplies.announcement(everything):
+        print(announcement, file=sys.stderr)
     environment.enter(arguments.argv, extra=everything, wanted=programs.FOR_TESTS, insist=True)
     _fetch_jars()
     print("Everything that later lessons need is here.")

@@ -15,6 +15,8 @@ _HOME = {
     "RabbitMQ": "rabbitmq",
     "Etcd": "etcd",
     "Kafka": "kafka",
+    "Cassandra": "cassandra",
+    "DynamoDB": "dynamodb",
     "ZooKeeper": "zookeeper",
     "Gearman": "gearman",
     "CeleryWorkers": "celery",

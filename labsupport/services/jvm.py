@@ -63,6 +63,7 @@ class JavaService(Service):
             "-XX:-UsePerfData",
             "-XX:+ExitOnOutOfMemoryError",
             "-Xss512k",
+            f"-Xms{self.heap_mb // 4}m",  # of its own it would take all of the heap from the start
             f"-Xmx{self.heap_mb}m",
             "-Xlog:disable",
             "-Xlog:all=error:stderr",

@@ -245,7 +245,16 @@ class Node:
             )
 
 
-DEFAULT_PORTS = {"nats": 4222, "redis": 6379, "amqp": 5672, "http": 2379, "gearman": 4730, "zookeeper": 2181, "kafka": 9092}
+DEFAULT_PORTS = {
+    "nats": 4222,
+    "redis": 6379,
+    "amqp": 5672,
+    "http": 2379,
+    "gearman": 4730,
+    "zookeeper": 2181,
+    "kafka": 9092,
+    "cassandra": 9042,
+}
 
 
 class Foreign(Node):

@@ -159,6 +159,26 @@ PINS = {
         extra="spark",
         lessons=("13",),
     ),
+    "cassandra": Pin(
+        title="Cassandra",
+        version="5.0.9",
+        variable="LAB_CASSANDRA_URL",
+        image="cassandra:5.0.9",
+        java=(11, 17),
+        extra="cassandra",
+        lessons=("08",),
+    ),
+    "dynamodb": Pin(
+        title="DynamoDB",
+        version="5.2.5",
+        variable="LAB_DYNAMODB_URL",
+        image="motoserver/moto:5.2.5",
+        wheel="moto[dynamodb]==5.2.5",
+        wheel_files=(("", "moto_server"),),
+        extra="dynamodb",
+        lessons=("08",),
+        note="this is moto's server, which speaks DynamoDB's protocol and keeps its tables in memory",
+    ),
     "zookeeper": Pin(
         title="ZooKeeper",
         version="3.9.5",
@@ -239,7 +259,7 @@ def _find(system: str, path: str) -> Program:
         too_old.append(f"{found} is version {version or 'unknown'}, and the course needs {pin.minimum} or newer")
     shipped = _in_wheel(pin)
     if shipped is not None:
-        return Program(shipped, pin.version, f"wheel {re.match('[a-z-]+', pin.wheel).group()}")
+        return Program(shipped, pin.version, f"wheel {_package(pin)}")
     if pin.java:
         from labsupport.services import java
 
@@ -281,8 +301,8 @@ def version_of(system: str, file: str) -> str:
         from labsupport.services import jars
 
         return jars.listed(system)[0].coordinates.split(":")[2]
-    if system == "spark":
-        return metadata.version("pyspark")
+    if not PINS[system].programs:
+        return metadata.version(_package(PINS[system]))
     if system == "rabbitmq":
         home = rabbitmq_home(file)
         found = glob.glob(os.path.join(home, "plugins", "rabbit-*")) if home else []
@@ -293,6 +313,11 @@ def version_of(system: str, file: str) -> str:
         return ""
     match = re.search(r"\d+\.\d+(\.\d+)?", shown.stdout + shown.stderr)
     return match.group() if match else ""
+
+
+def _package(pin: Pin) -> str:
+    """The name of its wheel: "moto" of "moto[dynamodb]==5.2.5"."""
+    return re.split("[=[]", pin.wheel)[0]
 
 
 def rabbitmq_home(file: str) -> str | None:

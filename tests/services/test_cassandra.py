@@ -1,0 +1,106 @@
+"""Cassandra: what a lesson does with it, through the client library that it uses."""
+
+from __future__ import annotations
+
+import contextlib
+
+import cassandra
+import pytest
+from cassandra import ConsistencyLevel
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.policies import RoundRobinPolicy
+from cassandra.query import SimpleStatement
+
+from labsupport.errors import ServiceError
+from labsupport.services import Cassandra
+from tests.services.owners import until
+
+ONE, QUORUM, ALL = ConsistencyLevel.ONE, ConsistencyLevel.QUORUM, ConsistencyLevel.ALL
+
+
+@contextlib.contextmanager
+def session(service):
+    profile = ExecutionProfile(load_balancing_policy=RoundRobinPolicy(), request_timeout=60)
+    cluster = Cluster(
+        service.contact_points,
+        protocol_version=5,
+        connect_timeout=30,
+        control_connection_timeout=30,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+    )
+    try:
+        yield cluster.connect()
+    finally:
+        cluster.shutdown()
+
+
+def table(client, name, copies):
+    strategy = f"{{'class': 'SimpleStrategy', 'replication_factor': {copies}}}"
+    client.execute(f"CREATE KEYSPACE {name} WITH replication = {strategy}")
+    client.execute(f"CREATE TABLE {name}.t (k text PRIMARY KEY, v text)")
+    return f"{name}.t"
+
+
+def at(level, text):
+    return SimpleStatement(text, consistency_level=level, serial_consistency_level=ConsistencyLevel.SERIAL)
+
+
+@pytest.fixture(scope="module")
+def ring():
+    with Cassandra(nodes=3) as service:
+        yield service
+
+
+def test_a_single_node_is_ready_on_entry_and_keeps_what_it_acknowledged():
+    with Cassandra() as service:
+        with session(service) as client:
+            name = table(client, "kept", 1)
+            client.execute(f"INSERT INTO {name} (k, v) VALUES ('a', '1')")
+        service.nodes[0].kill()
+        service.nodes[0].restart()
+        with session(service) as client:
+            assert client.execute(f"SELECT v FROM {name} WHERE k = 'a'").one().v == "1"
+
+
+def test_every_node_has_its_share_and_a_majority_does_without_one(ring):
+    with session(ring) as client:
+        name = table(client, "orders", 3)
+        client.execute(at(ALL, f"INSERT INTO {name} (k, v) VALUES ('a', 'before')"))
+        ring.nodes[1].kill()
+        # The others take it for alive until they miss its gossip, and wait for it in vain as long as that.
+        write = at(QUORUM, f"INSERT INTO {name} (k, v) VALUES ('a', 'meanwhile')")
+        until(lambda: _done(client, write), limit_s=60)
+        assert client.execute(at(QUORUM, f"SELECT v FROM {name} WHERE k = 'a'")).one().v == "meanwhile"
+        with pytest.raises((cassandra.Unavailable, cassandra.WriteTimeout)):
+            client.execute(at(ALL, f"INSERT INTO {name} (k, v) VALUES ('a', 'all')"))
+        ring.nodes[1].restart()
+        until(lambda: _done(client, at(ALL, f"SELECT v FROM {name} WHERE k = 'a'")), limit_s=60)
+
+
+def test_of_two_who_set_it_if_it_is_not_there_one_does(ring):
+    with session(ring) as client:
+        name = table(client, "locks", 3)
+        tries = [at(QUORUM, f"INSERT INTO {name} (k, v) VALUES ('lock', '{who}') IF NOT EXISTS") for who in "ab"]
+        assert [client.execute(each).one().applied for each in tries] == [True, False]
+
+
+def test_a_frozen_node_is_done_without_and_answers_when_it_goes_on(ring):
+    with session(ring) as client:
+        name = table(client, "frozen", 3)
+        ring.nodes[2].pause()
+        write = at(QUORUM, f"INSERT INTO {name} (k, v) VALUES ('a', '1')")
+        until(lambda: _done(client, write), limit_s=60)
+        ring.nodes[2].resume()
+        until(lambda: _done(client, at(ALL, f"SELECT v FROM {name} WHERE k = 'a'")), limit_s=60)
+
+
+def test_nobody_leads(ring):
+    with pytest.raises(ServiceError, match="no leader"):
+        ring.leader()
+
+
+def _done(client, statement):
+    with contextlib.suppress(cassandra.DriverException, cassandra.cluster.NoHostAvailable):
+        client.execute(statement, timeout=10)
+        return True
+    return False
