@@ -8,6 +8,8 @@ import pytest
 
 from labsupport.errors import LearnerError
 from labsupport.exercises import catalogue, notebook, record
+from labsupport.messages import message
+from labsupport.node import Node
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +19,16 @@ def fresh_record(monkeypatch, tmp_path):
     return tmp_path / "progress.jsonl"
 
 
-async def unfinished_echo(nc, message):
-    raise NotImplementedError("answer the message")
+@message
+class Echo:
+    number: int
+    payload: object
+    trace_id: str = ""
+
+
+class UnfinishedEcho(Node):
+    def on_echo(self, message, sender, ctx):
+        raise NotImplementedError("yours")
 
 
 def test_an_unknown_exercise_names_those_that_exist():
@@ -27,17 +37,17 @@ def test_an_unknown_exercise_names_those_that_exist():
 
 
 def test_too_many_objects_show_the_right_call():
-    with pytest.raises(LearnerError, match=r'write check\("00.1", echo\)'):
+    with pytest.raises(LearnerError, match=r'write check\("00.1", Echoer\)'):
         notebook.check("00.1", print, print)
 
 
 def test_a_called_function_is_recognised():
-    with pytest.raises(LearnerError, match="echo is NoneType None"):
+    with pytest.raises(LearnerError, match="Echoer is NoneType None"):
         notebook.check("00.1", None)
 
 
 def test_a_check_is_recorded(fresh_record):
-    card = notebook.check("00.1", unfinished_echo)
+    card = notebook.check("00.1", UnfinishedEcho)
     assert card.verdict.outcome == "not started"
     (entry,) = [json.loads(line) for line in fresh_record.read_text().splitlines()]
     assert (entry["kind"], entry["exercise"], entry["outcome"]) == ("check", "00.1", "not started")
