@@ -205,8 +205,8 @@ class StandIn(Node):
         return {wire_type: cls.hear for wire_type in cls.heard}
 
     def on_start(self, ctx):
-        self.number, self.saved = self.session.number_of(ctx._world), ctx._host.disk
-        self._lead(ctx, "start", "on_start", self.saved)
+        self.number = self.session.number_of(ctx._world)
+        self._lead(ctx, "start", "on_start", ctx._host.disk)
 
     def hear(self, message, sender, ctx):
         """Any message that the learner's class has a handler for."""

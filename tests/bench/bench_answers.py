@@ -5,6 +5,7 @@ The right answers are those in tests/right_answers/ and the solved cells of solu
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 from collections.abc import Iterator
@@ -24,9 +25,19 @@ def right_answers() -> Iterator[tuple[catalogue.Exercise, str, Answer]]:
         sources = {cell["id"]: "".join(cell["source"]) for cell in cells}
         for exercise in lesson.exercises:
             cell_id = f"x-{exercise.id.replace('.', '-')}"
-            yield exercise, "solution", Answer(exercise.takes, "source", sources[cell_id].encode(), f"{cell_id}.py")
+            text = _messages(sources, cell_id) + sources[cell_id]
+            yield exercise, "solution", Answer(exercise.takes, "source", text.encode(), f"{cell_id}.py")
             for path in sorted((ROOT / "tests" / "right_answers" / exercise.id).glob("*.py")):
                 yield exercise, path.stem, Answer.from_file(exercise.takes, path)
+
+
+def _messages(sources: dict[str, str], cell_id: str) -> str:
+    """What the solution of a node exercise needs of the cells before it: the message classes of the lesson."""
+    if "(Node)" not in sources[cell_id]:
+        return ""
+    before = itertools.takewhile(lambda name: name != cell_id, sources)
+    given = [sources[name] for name in before if sources[name].startswith("@message")]
+    return "\n".join(["from labsupport import Error, Node, RequestFailed, message", *given, ""])
 
 
 def rows(quick: bool = False) -> Iterator[dict]:
