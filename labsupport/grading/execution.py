@@ -29,11 +29,12 @@ from testbook.exceptions import TestbookError, TestbookRuntimeError
 
 from labsupport.exercises.answer import KEPT_OUTPUT, Answer, Failure
 from labsupport.exercises.catalogue import Exercise
-from labsupport.grading.assemble import Assembled
+from labsupport.grading.assemble import Assembled, Part
 from labsupport.grading.sandbox import Cell
 
 LONGEST = 32_000_000  # bytes of one line of the kernel
-KERNEL = "__import__('labsupport.grading.kernel', fromlist=['serve'])"
+FROM_KERNEL = "__import__('labsupport.grading.kernel', fromlist=['serve'])"
+ODD = (ValueError, LookupError, AttributeError, TypeError)  # what a forged answer leads to
 
 
 class Stopped(Exception):
@@ -117,7 +118,7 @@ class Kernel:
         try:
             told = json.loads(line)
             return {"outputs": list(told["outputs"]), "failed": told["failed"] and _failed(told["failed"])}
-        except (ValueError, LookupError, TypeError, RecursionError):
+        except (RecursionError, *ODD):
             raise Stopped("wrote to a pipe that is not its own") from None
 
     @staticmethod
@@ -170,55 +171,75 @@ class Client(TestbookNotebookClient, _Transport):
         self.kernel = kernel
 
 
-def executed(cell: Cell, exercise: Exercise, assembled: Assembled, cell_s: float, path: Sequence[str] = ()) -> Answer:
-    """Run the code of one exercise and take its objects.
+class Notebook:
+    """A learner's notebook that runs in a cell of the sandbox; use it as a context manager.
 
     Args:
         cell: where.
-        exercise: which.
-        assembled: what has to run.
-        cell_s: how long each cell may take.
+        cell_s: how long each of its cells may take.
         path: directories of modules that the lesson's cells would have made.
-
-    Raises:
-        NotDefined: the exercise's objects are not there afterwards.
     """
-    cells = [nbformat.v4.new_code_cell(part.source, metadata={"name": part.name}) for part in assembled.parts]
-    for part in assembled.parts:
-        lines = part.source.splitlines(keepends=True)
-        linecache.cache[f"<{part.name}>"] = (len(part.source), None, lines, f"<{part.name}>")
-    failure = None
-    with Kernel(cell, cell_s, path) as kernel:
-        client = Client(nbformat.v4.new_notebook(cells=cells), kernel)
+
+    def __init__(self, cell: Cell, cell_s: float, path: Sequence[str] = ()) -> None:
+        self._kernel = Kernel(cell, cell_s, path)
+        notebook = nbformat.from_dict({"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+        self._client = Client(notebook, self._kernel)
+
+    def take(self, exercise: Exercise, assembled: Assembled) -> Answer:
+        """Run the code of one exercise and take its objects.
+
+        Raises:
+            NotDefined: they are not there afterwards.
+        """
+        client = self._client
         try:
-            for place in range(len(cells)):
-                try:
-                    client.execute_cell(place)
-                except TestbookRuntimeError:
-                    failure = Failure.of(**client.failed)  # what it defined before that counts
-            lacking = client.value(f"{KERNEL}.lacking({list(exercise.takes)!r})")
-            if not lacking:
-                data = base64.b64decode(client.value(f"{KERNEL}.packed({list(exercise.takes)!r})"))
-                return Answer(exercise.takes, "pickle", data)
+            failure = self._run(assembled.parts)
+            shown = client.inject(f"{FROM_KERNEL}.packed({list(exercise.takes)!r})", pop=True)
+            told = shown.outputs[0].data["application/json"]
+            if "data" in told:
+                return Answer(exercise.takes, "pickle", base64.b64decode(told["data"]))
+            summary = _lacking(exercise, told["lacking"], failure)
         except Stopped as stopped:
-            raise NotDefined(f"your cell {stopped}", None, _text(kernel.printed)) from None
-        except (TestbookError, TestbookRuntimeError, ValueError, LookupError, AttributeError, TypeError):
-            told = client.failed and Failure.of(**client.failed)
-            summary = told.message.splitlines()[0] if told and told.message else "the cells' answer cannot be read"
-            raise NotDefined(summary, told, _text(kernel.printed)) from None
-    raise NotDefined(_lacking(exercise, lacking, failure), failure, _text(kernel.printed))
+            raise NotDefined(f"your cell {stopped}", None, self._printed()) from None
+        except (TestbookError, TestbookRuntimeError, RecursionError, *ODD):
+            failure = client.failed and Failure.of(**client.failed)
+            lines = failure.message.splitlines() if failure else []
+            summary = lines[0] if lines else "what the cells have defined cannot be read"
+        raise NotDefined(summary, failure, self._printed())
+
+    def _run(self, parts: Sequence[Part]) -> Failure | None:
+        """Run cells; what one that raised had defined before counts. The last exception."""
+        failure = None
+        for part in parts:
+            lines = part.source.splitlines(keepends=True)
+            linecache.cache[f"<{part.name}>"] = (len(part.source), None, lines, f"<{part.name}>")
+            self._client.cells.append(nbformat.from_dict(_cell(part)))
+            try:
+                self._client.execute_cell(len(self._client.cells) - 1)
+            except TestbookRuntimeError:
+                failure = Failure.of(**self._client.failed)
+        return failure
+
+    def _printed(self) -> str:
+        return bytes(self._kernel.printed[:KEPT_OUTPUT]).decode(errors="replace")
+
+    def __enter__(self) -> Notebook:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kernel.close()
 
 
-def _lacking(exercise: Exercise, lacking: Any, failure: Failure | None) -> str:
+def _cell(part: Part) -> dict[str, Any]:
+    """A code cell; nbformat's own constructor would validate it, which takes longer than to run it."""
+    fields = {"cell_type": "code", "execution_count": None, "outputs": []}
+    return {**fields, "id": "part", "metadata": {"name": part.name}, "source": part.source}
+
+
+def _lacking(exercise: Exercise, lacking: dict[str, str], failure: Failure | None) -> str:
     if failure:
         return f"your cell raised {failure.kind} before it defined what the exercise takes"
-    if not isinstance(lacking, dict):
-        return "the cells' answer cannot be read"
     names = [
-        f"{name} is not defined" if not kind else f"{name} is a value of type {kind}" for name, kind in lacking.items()
+        f"{name} is a value of type {kind}" if kind else f"{name} is not defined" for name, kind in lacking.items()
     ]
-    return f"{'; '.join(map(str, names))}: {exercise.call} needs the function or class itself"
-
-
-def _text(printed: bytearray) -> str:
-    return bytes(printed[:KEPT_OUTPUT]).decode(errors="replace")
+    return f"{'; '.join(names)}: {exercise.call} needs the function or class itself"

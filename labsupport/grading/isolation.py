@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import os
 import resource
+import signal
 import socket
 import struct
 import sys
@@ -23,7 +24,7 @@ NEW_USER, NEW_PIDS, NEW_NETWORK = 0x10000000, 0x20000000, 0x40000000
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _REC, _PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 _DETACH = 2
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
-_NO_NEW_PRIVS, _SET_DUMPABLE, _SUBREAPER = 38, 4, 36
+_NO_NEW_PRIVS, _SET_DUMPABLE = 38, 4
 DEVICES = ("null", "zero", "full", "random", "urandom")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/nix/store")
 SETTINGS = ("passwd", "group", "hosts", "nsswitch.conf", "ld.so.cache", "localtime", "ssl", "ca-certificates")
@@ -121,27 +122,38 @@ def own_root(shown: Sequence[str], scratch: str, place: str) -> list[str]:
     return [path for path in outermost if _stashed(path, scratch) != path]
 
 
-def own_scratch(scratch: str, shown: Sequence[str], size_mb: int) -> None:
-    """New namespaces: an empty place to write, and processes that see one another only.
+def fork_first() -> int:
+    """Fork the first process of new namespaces for processes, files, messages and names; else as `os.fork`.
 
-    The next process that is forked is the first one of them; it has to call `own_proc`.
+    The raw system call, because with unshare(2) it takes another process in between.
     """
-    unshare(NEW_FILES | NEW_PIDS | NEW_IPC | NEW_NAMES)
+    libc, python = ctypes.PyDLL(None, use_errno=True), ctypes.pythonapi
+    python.PyOS_BeforeFork()
+    flags = NEW_FILES | NEW_PIDS | NEW_IPC | NEW_NAMES | signal.SIGCHLD
+    pid = libc.syscall(_CLONE[os.uname().machine], ctypes.c_ulong(flags), None, None, None, None)
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), f"clone: {os.strerror(ctypes.get_errno())}")
+    return pid
+
+
+def own_scratch(scratch: str, shown: Sequence[str], size_mb: int) -> None:
+    """In the process of `fork_first`: an empty place to write, a /proc of its own processes, all else read only."""
+    _mount("none", "/", "", _REC | _PRIVATE)
     for place, options in ((scratch, f"size={size_mb}m,nr_inodes=20000"), ("/dev/shm", "size=64m")):
         _mount("scratch", place, "tmpfs", _NOSUID | _NODEV, f"{options},mode=1777")
     for path in shown:
         _show(_stashed(path, scratch), Path(path))
+    _mount("proc", "/proc", "proc", _NOSUID | _NODEV)
+    _mount("none", "/", "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
 def _stashed(path: str, scratch: str) -> str:
     """Where a shown path is kept while no scratch directory is mounted over it."""
     return f"/.lab{path}" if path.startswith(f"{scratch}/") else path
-
-
-def own_proc() -> None:
-    """In the first process of new namespaces: a /proc that shows its own processes only, and a root that is fixed."""
-    _mount("proc", "/proc", "proc", _NOSUID | _NODEV)
-    _mount("none", "/", "", _REMOUNT | _BIND | _RDONLY | _NOSUID | _NODEV)
 
 
 def drop(uid: int | None) -> None:
@@ -161,11 +173,6 @@ def drop(uid: int | None) -> None:
 def guarded() -> None:
     """No process of the same user may look into this one or lead it with a debugger."""
     _call("prctl", _SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def adopts_orphans() -> None:
-    """Processes below us whose parent ends become our children."""
-    _call("prctl", _SUBREAPER, 1, 0, 0, 0)
 
 
 def refusal(attempt: Callable[[], None]) -> str:
@@ -216,4 +223,6 @@ def _pivot(root: Path) -> None:
     os.rmdir("/.old")
 
 
-_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}  # glibc has no wrapper for it
+# glibc has no wrapper for these two.
+_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+_CLONE = {"x86_64": 56, "aarch64": 220}

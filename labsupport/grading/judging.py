@@ -1,7 +1,8 @@
-"""Grade one exercise of one submission: run its code in the sandbox, let the check decide here."""
+"""Grade the exercises of one submission: its code runs in the sandbox, the checks decide here."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from typing import Any
@@ -10,47 +11,88 @@ from labsupport.exercises.answer import Answer
 from labsupport.exercises.catalogue import Exercise
 from labsupport.exercises.checking import run_check
 from labsupport.grading.assemble import Assembled
-from labsupport.grading.execution import NotDefined, executed
-from labsupport.grading.sandbox import Sandbox, timer
+from labsupport.grading.execution import NotDefined, Notebook
+from labsupport.grading.sandbox import Cell, Sandbox, timer
 from labsupport.history import Outcome, Verdict
 
 TRIES = 2  # of a check that comes to no judgement: the machine may have been busy
+AT_ONCE_S = 2.0  # for a cell while all exercises run in one notebook; one that needs more runs again, alone
 
 
-def judge(
-    sandbox: Sandbox,
-    exercise: Exercise,
-    assembled: Assembled,
-    *,
-    seed: int,
-    timeout_s: float,
-    cell_s: float,
-    path: Sequence[str] = (),
-) -> Verdict:
-    """The verdict on one exercise; whatever the submission does, it is a verdict.
+class Sitting:
+    """One submission before its judge; use it as a context manager.
+
+    All exercises run in one notebook first, as they did when they were written. If one of them misbehaves there, by an
+    exception, its death or its length, each is run in a notebook of its own instead, so that it harms itself only.
+    Each check begins in a part of the sandbox in which nothing runs.
 
     Args:
-        sandbox: where its code runs.
-        exercise: which.
-        assembled: what has to run.
-        seed: the check's cases are drawn from it.
-        timeout_s: how long the check may take.
-        cell_s: how long each cell may run.
+        sandbox: where the code runs.
+        work: the exercises, with what has to run for them.
+        seed: the checks' cases are drawn from it.
+        timeout_s: how long each check may take.
+        cell_s: how long each of the learner's cells may run.
         path: directories of modules that the lesson's cells would have made.
     """
-    if assembled.missing:
-        return _verdict(exercise, seed, Outcome.NOT_STARTED, assembled.missing)
-    for _ in range(TRIES):
-        with sandbox.cell() as cell:
+
+    def __init__(
+        self,
+        sandbox: Sandbox,
+        work: Sequence[tuple[Exercise, Assembled]],
+        *,
+        seed: int,
+        timeout_s: float,
+        cell_s: float,
+        path: Sequence[str] = (),
+    ) -> None:
+        self._sandbox, self._seed, self._timeout_s, self._cell_s = sandbox, seed, timeout_s, cell_s
+        self._path = path
+        self._cell: Cell | None = None
+        self._answers = self._all_at_once([one for one in work if one[1].parts])
+
+    def judge(self, exercise: Exercise, assembled: Assembled) -> Verdict:
+        """The verdict on one exercise; whatever the submission does, it is a verdict."""
+        if assembled.missing:
+            return _verdict(exercise, self._seed, Outcome.NOT_STARTED, assembled.missing)
+        for _ in range(TRIES):
             try:
-                answer = executed(cell, exercise, assembled, cell_s, path)
+                answer = self._answers.pop(exercise.id, None) or self._alone(exercise, assembled)
             except NotDefined as lacking:
-                return _not_defined(exercise, seed, lacking)
-            answer.launch = cell.launch
-            verdict = _checked(exercise, answer, seed, timeout_s)
-        if verdict.outcome is not Outcome.UNKNOWN:
-            break
-    return verdict
+                return _not_defined(exercise, self._seed, lacking)
+            answer.launch = self._empty_cell().launch
+            verdict = _checked(exercise, answer, self._seed, self._timeout_s)
+            if verdict.outcome is not Outcome.UNKNOWN:
+                break
+        return verdict
+
+    def _all_at_once(self, work: Sequence[tuple[Exercise, Assembled]]) -> dict[str, Answer]:
+        """The answers to all exercises, or to none."""
+        if len(work) < 2:
+            return {}
+        limit_s = min(AT_ONCE_S, self._cell_s)
+        with contextlib.suppress(NotDefined), Notebook(self._empty_cell(), limit_s, self._path) as notebook:
+            return {exercise.id: notebook.take(exercise, assembled) for exercise, assembled in work}
+        return {}
+
+    def _alone(self, exercise: Exercise, assembled: Assembled) -> Answer:
+        with Notebook(self._empty_cell(), self._cell_s, self._path) as notebook:
+            return notebook.take(exercise, assembled)
+
+    def _empty_cell(self) -> Cell:
+        """A cell of the sandbox in which nothing runs: the last one, if all has ended there."""
+        if self._cell is not None and not self._cell.is_empty():
+            self._cell.close()
+            self._cell = None
+        if self._cell is None:
+            self._cell = self._sandbox.cell()
+        return self._cell
+
+    def __enter__(self) -> Sitting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._cell is not None:
+            self._cell.close()
 
 
 def _checked(exercise: Exercise, answer: Answer, seed: int, timeout_s: float) -> Verdict:

@@ -17,10 +17,13 @@ from typing import Any
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
+from IPython.display import JSON
 from traitlets.config import Config
 
 from labsupport.exercises.answer import Answer
 from labsupport.exercises.host import learner_frames
+
+FROM_HERE = f"__import__({__name__!r}, fromlist=['serve'])"
 
 
 class Kept(DisplayHook):
@@ -78,17 +81,30 @@ def shell() -> Shell:
     return Shell.instance()
 
 
-def packed(takes: Sequence[str]) -> str:
-    """In a cell: the objects of these names, as an answer's bytes in base64."""
-    names = shell().user_ns
-    return base64.b64encode(Answer.of(takes, [names[name] for name in takes]).data).decode()
+def warm() -> None:
+    """Do once what every kernel does, so that what is made at the first time is there when kernels are forked.
+
+    Nothing of it may open a file or a loop: forked processes close what they have not been given.
+    """
+    here = shell()
+    here.run("warm", "def warm(): pass\nwarm")
+    here.run("warm", f"{FROM_HERE}.packed(['warm'])")
+    here.reset(new_session=False)
 
 
-def lacking(takes: Sequence[str]) -> dict[str, str]:
-    """In a cell: what is wrong with the names that an exercise takes; nothing, or a few words for each."""
+def packed(takes: Sequence[str]) -> JSON:
+    """In a cell: the objects of these names, as an answer's bytes in base64, or what is wrong with them.
+
+    Returns:
+        What shows itself as ``{"data": …}``, or as ``{"lacking": {NAME: TYPE}}``: the type of what is not callable, ""
+        of what is not there.
+    """
     names = shell().user_ns
     there = {name: type(names[name]).__name__ for name in takes if name in names and not callable(names[name])}
-    return {name: there.get(name, "") for name in takes if name not in names or name in there}
+    lacking = {name: there.get(name, "") for name in takes if name not in names or name in there}
+    if lacking:
+        return JSON({"lacking": lacking})
+    return JSON({"data": base64.b64encode(Answer.of(takes, [names[name] for name in takes]).data).decode()})
 
 
 def serve(report: int) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 
 from labsupport.grading import isolation, release
 from labsupport.grading.assemble import Assembled, Pristine
-from labsupport.grading.judging import judge
+from labsupport.grading.judging import Sitting
 from labsupport.grading.notebooks import Unreadable, read
 from labsupport.grading.sandbox import Sandbox
 from labsupport.grading.submissions import Submission
@@ -61,23 +61,17 @@ class Worker:
             assembled = {one.exercise: one for one in pristine.assemble(cells)}
         except (OSError, Unreadable) as error:  # it was read a moment ago: somebody is changing it
             odd, assembled = [str(error)], {}
-        for exercise in pristine.lesson.exercises:
-            if exercise.id not in task["exercises"]:
-                continue
-            started = time.monotonic()
-            one = assembled.get(exercise.id, Assembled(exercise.id, missing="the notebook cannot be read"))
-            verdict = judge(
-                self.sandbox,
-                exercise,
-                one,
-                seed=self.settings["seed"],
-                timeout_s=self.settings["timeout_s"],
-                cell_s=self.settings["cell_s"],
-                path=self.made[task["lesson"]],
-            )
-            took = round(time.monotonic() - started, 3)
-            problems, odd = [*odd, *one.problems], []
-            yield {"exercise": exercise.id, "verdict": verdict.as_json(), "problems": problems, "took_s": took}
+        exercises = [one for one in pristine.lesson.exercises if one.id in task["exercises"]]
+        work = [(one, assembled.get(one.id, Assembled(one.id, missing=odd[-1] if odd else ""))) for one in exercises]
+        settings = {name: self.settings[name] for name in ("seed", "timeout_s", "cell_s")}
+        started = time.monotonic()
+        with Sitting(self.sandbox, work, path=self.made[task["lesson"]], **settings) as sitting:
+            for exercise, one in work:
+                verdict = sitting.judge(exercise, one)
+                took_s, started = time.monotonic() - started, time.monotonic()
+                problems, odd = [*odd, *one.problems], []
+                told = {"exercise": exercise.id, "verdict": verdict.as_json(), "problems": problems}
+                yield {**told, "took_s": round(took_s, 3)}
 
 
 def pristine_of(module: types.ModuleType) -> Pristine:
