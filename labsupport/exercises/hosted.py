@@ -33,6 +33,7 @@ from labsupport.node import Node
 from labsupport.sim import guard, suspicion
 from labsupport.sim.core import Core, CrashNow, Host, SimContext, Wait
 from labsupport.sim.failures import exception_violation
+from labsupport.watchdog import Endless
 
 WORLDS = 16  # that are remembered; a judge leads one at a time
 MOST_DEEDS = 10_000  # in one call of a handler; more is an endless loop that sends
@@ -76,6 +77,7 @@ class Hosted(Core):
                 do="send a message for what is new and leave the rest to the next timer",
             )
 
+    @guard.driver
     def take(self, what: str, name: str, now: float, *rest: Any) -> list[tuple]:
         """Let an event happen to a node; what it did."""
         host = self._acting = self.hosts[name]
@@ -85,7 +87,7 @@ class Hosted(Core):
         except CrashNow:
             self._silence(host)
             host.forget()
-        except Exception as error:
+        except (Exception, Endless) as error:
             self._spawned.clear()
             self.deeds.append(_raised(self, error))
         deeds, self.deeds = self.deeds, []

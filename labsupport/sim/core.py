@@ -17,6 +17,7 @@ from labsupport import node as contract
 from labsupport.errors import LearnerError
 from labsupport.messages import WHOLE, Error, Message, RequestFailed, not_a_message, plain
 from labsupport.node import Node
+from labsupport.sim import guard
 from labsupport.sim.host import SECOND, ClientContext, CrashNow, Host, Nobody, Nowhere, SimContext, Wait
 from labsupport.sim.properties import Property, Violated
 from labsupport.trace import Trace
@@ -143,6 +144,8 @@ class Core:
     def _end(self, violated: Violated) -> None:
         """Something is wrong: the run ends here."""
         self.violation = violated
+        if isinstance(violated.error, guard.Unending) and not self._recording:
+            raise violated.error  # a search does not go on to repeat and shrink what takes seconds each time
         spawned, self._spawned = self._spawned, Nobody()
         for coro in spawned:
             coro.close()

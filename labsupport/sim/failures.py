@@ -9,7 +9,9 @@ from typing import Any
 from labsupport import node as contract
 from labsupport.errors import LabError, LearnerError
 from labsupport.sim.core import Core
+from labsupport.sim.guard import unending
 from labsupport.sim.properties import Violated
+from labsupport.watchdog import Endless
 
 
 class RunFailed(LearnerError):
@@ -32,9 +34,11 @@ class RunFailed(LearnerError):
         return "\n".join([super().__str__(), "The last events:", *("  " + line for line in self.last)])
 
 
-def exception_violation(world: Core, error: Exception) -> Violated:
+def exception_violation(world: Core, error: Exception | Endless) -> Violated:
     """An exception of a handler as a violation; its name is stable, so that a shrinker can compare it."""
     frame = _learners_frame(world, error)
+    if isinstance(error, Endless):
+        error = unending(f" in {frame.name}, line {frame.lineno}: {(frame.line or '').strip()}" if frame else "")
     if not isinstance(error, LabError) and "asyncio" in _modules(error):
         error = contract.foreign_await(frame.name if frame else "A handler", "something of asyncio")
     where = f" in {frame.name}, line {frame.lineno}: {(frame.line or '').strip()}" if frame else ""

@@ -98,7 +98,7 @@ class _Shrinker:
 
 
 def _trees(records: Sequence[tuple]) -> list[int]:
-    """For each step, where all began that led to it: the step that is no delivery and set off the messages before it."""
+    """For each step, where all began that led to it: the step, no delivery, that set the messages off."""
     roots: list[int] = []
     sent_in: dict[int, int] = {}
     for _, kind, _, detail in records:

@@ -11,9 +11,11 @@ from typing import Any
 
 from labsupport import node as contract
 from labsupport.node import Node
+from labsupport.sim import guard
 from labsupport.sim.core import SECOND, Core, CrashNow, Host, Nobody, Wait
 from labsupport.sim.failures import exception_violation
 from labsupport.sim.properties import Property, Violated
+from labsupport.watchdog import Endless
 
 STEP_US = 1_000  # how much time a step seems to take, when nobody says
 
@@ -92,6 +94,7 @@ class Steps(Core):
             return None if wait is None else lambda: self._give_up(host, wait)
         return lambda: self._crash(host, bool(step.detail))
 
+    @guard.driver
     def _guarded(self, host: Host, act: Callable[[], Any]) -> None:
         self._acting, self._spawned = host, []
         try:
@@ -104,6 +107,8 @@ class Steps(Core):
             pass
         except Violated as violated:
             self._end(violated)
+        except Endless as endless:  # not a violation: nobody wants to repeat and shrink what takes seconds each time
+            raise exception_violation(self, endless).error from endless
         except Exception as error:
             self._end(exception_violation(self, error))
         self._spawned = Nobody()

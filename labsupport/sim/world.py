@@ -17,6 +17,7 @@ from labsupport.sim.core import SECOND, Core, CrashNow, Host, Nobody, Wait
 from labsupport.sim.failures import exception_violation, failure
 from labsupport.sim.links import CALM_MS, Directed, Queue
 from labsupport.sim.properties import Property, Violated
+from labsupport.watchdog import Endless
 
 _NEVER = 1 << 62
 MOST_EVENTS = 1_000_000  # a run that is longer than this has most likely a storm of messages in it
@@ -103,13 +104,14 @@ class World(Core):
                     self.events += 1
                 except Violated as violated:
                     self._end(violated)
-                except Exception as error:
+                except (Exception, Endless) as error:
                     self._end(exception_violation(self, error))
         self._spawned = Nobody()
         if until_s is not None and self.violation is None and self.events < limit:
             self.now_us = max(before, until)
         return self.violation
 
+    @guard.driver
     def _loop(self, until: int, limit: int) -> bool:
         """Run events until the time or the limit is reached (True), or something is raised."""
         heap, watching, events, host = self._heap, self._watching, self.events, None

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import random
+import socket
+import threading
 import time
+import uuid
+from datetime import date
 from time import sleep
 
 import pytest
 
+from labsupport import watchdog
 from labsupport.errors import LearnerError
 from labsupport.faults import Crash, Faults
 from labsupport.messages import Error, RequestFailed, message
 from labsupport.node import Node
+from labsupport.search import explore
 from labsupport.sim.failures import RunFailed
 from labsupport.sim.world import World
 
@@ -228,22 +235,79 @@ class NoTimer(Node):
         (starts(lambda self, ctx: time.time()), "use ctx.now"),
         (starts(lambda self, ctx: random.random()), "use ctx.random"),
         (starts(lambda self, ctx: open("x")), "builtins.open"),  # noqa: SIM115
+        (starts(lambda self, ctx: random.Random()), r"random\.Random.*ctx\.random"),
+        (starts(lambda self, ctx: random.SystemRandom(1)), "use ctx.random"),
+        (starts(lambda self, ctx: datetime.datetime.now()), r"datetime\.now.*ctx\.now"),
+        (starts(lambda self, ctx: date.today()), r"date\.today.*ctx\.now"),
+        (starts(lambda self, ctx: time.monotonic()), "use ctx.now"),
+        (starts(lambda self, ctx: uuid.uuid4()), "ctx.me and a counter"),
+        (starts(lambda self, ctx: socket.socket()), r"socket\.socket.*ctx\.send"),
+        (starts(lambda self, ctx: threading.Thread(target=print)), "ctx.spawn"),
         (starts_async(lambda ctx: asyncio.sleep(1)), "await ctx.sleep"),
         (starts_async(lambda ctx: asyncio.Event().wait()), "asyncio|event loop"),
         (NoTimer, "NoTimer has no on_timer"),
     ],
 )
 def test_a_mistake_is_explained(kind, said):
-    with pytest.raises(LearnerError, match=said) as caught:
+    with pytest.raises(LearnerError, match=f"(?s){said}") as caught:
         run(kind)
     assert caught.value.do
     assert "The last events:" in str(caught.value)
 
 
 def test_the_real_functions_are_back_after_a_run():
-    before = (time.sleep, random.random, sleep)
+    before = (time.sleep, random.random, sleep, datetime.datetime, date)
     run(Quiet)
-    assert (time.sleep, random.random, sleep) == before
+    assert (time.sleep, random.random, sleep, datetime.datetime, date) == before
+
+
+def test_a_class_with_a_forbidden_call_can_be_used_otherwise():
+    class Uses(Node):
+        def on_start(self, ctx):
+            self.day = date(2026, 1, 2)
+            self.seen = (random.Random(7).random(), isinstance(self.day, date), isinstance(ctx.random, random.Random))
+
+    assert run(Uses)["n1"].seen == (random.Random(7).random(), True, True)
+
+
+class Loops(Node):
+    async def on_start(self, ctx):
+        await ctx.sleep(1)
+        self.answer = None
+        while self.answer is None:
+            try:
+                ctx.now()
+            except Exception:
+                break
+
+
+def test_a_handler_that_does_not_return_is_ended(monkeypatch):
+    monkeypatch.setattr(watchdog, "MOST_S", 0.2)
+    monkeypatch.setattr(watchdog, "PERIOD_S", 0.05)
+    with pytest.raises(LearnerError, match=r"did not return.*on_start, line \d+") as caught:
+        run(Loops)
+    assert "await ctx.rpc(...)" in str(caught.value) and "has slept enough" in str(caught.value)
+    with pytest.raises(LearnerError, match="did not return"):
+        explore(Loops, states=100, schedules=0)
+    with pytest.raises(LearnerError, match="did not return"):
+        explore(Loops, states=0, schedules=40, cores=2)
+
+
+def test_a_long_run_of_short_handlers_is_not_ended(monkeypatch):
+    class Busy(Node):
+        def on_start(self, ctx):
+            self.until = time_of_work() + 0.3
+            ctx.set_timer("again", 0.001)
+
+        def on_timer(self, name, ctx):
+            ctx.set_timer("again", 0.001)
+            if time_of_work() > self.until:
+                ctx.cancel_timer("again")
+
+    time_of_work = time.process_time  # not one of those that are watched: this test needs the real one
+    monkeypatch.setattr(watchdog, "MOST_S", 0.05)
+    monkeypatch.setattr(watchdog, "PERIOD_S", 0.01)
+    World(Busy, nodes=1).run()
 
 
 def test_an_exception_ends_the_run_and_shows_the_line_and_the_last_events():
