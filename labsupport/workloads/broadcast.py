@@ -35,7 +35,7 @@ class Broadcast(Workload):
 
     def talk(self, step: Step, seat: Seat) -> Talk:
         if step.kind == "read":
-            return (yield {"type": "read"})["messages"]
+            return (yield {"type": "read"})["messages"] or []
         field = "topology" if step.kind == "topology" else "message"
         yield {"type": step.kind, field: step.value}
 

@@ -100,7 +100,7 @@ def conduct(
     except (NodeCrashed, ServiceError) as error:  # a node that does not start is a finding about it
         record.broken.append(str(error))
     record.broken = list(dict.fromkeys([*record.broken, *map(str, cluster.crashed.values())]))
-    record.problems = cluster.problems
+    record.problems = [*chosen.remarks, *cluster.problems]
     record.counts = {group: cluster.counts[group] for group in ("all", "clients", "servers")}
     logs = {node: cluster.logs(node) for node in setting.nodes}
     tell("the clients are done; looking at what they saw")

@@ -32,7 +32,7 @@ class GSet(Workload):
 
     def talk(self, step: Step, seat: Seat) -> Talk:
         if step.kind == "read":
-            return (yield {"type": "read"})["value"]
+            return (yield {"type": "read"})["value"] or []
         yield {"type": "add", "element": step.value}
 
     def final_steps(self, seat: Seat) -> Iterator[Step]:

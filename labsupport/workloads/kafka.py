@@ -64,7 +64,8 @@ class Kafka(Workload):
         if step.kind == "send":
             return (yield {"type": "send", "key": step.key, "msg": step.value})["offset"]
         if step.kind == "poll":
-            polled = (yield {"type": "poll", "offsets": dict(following)})["msgs"]
+            told = (yield {"type": "poll", "offsets": dict(following)})["msgs"]
+            polled = {key: pairs or [] for key, pairs in told.items()}
             seen = {key: max(offset for offset, _ in pairs) for key, pairs in polled.items() if pairs}
             if seen:
                 yield {"type": "commit_offsets", "offsets": seen}

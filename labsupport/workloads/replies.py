@@ -30,14 +30,19 @@ def is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def is_list(value: Any) -> bool:
+    """Whether it is a list, or null, which some languages write for an empty one; Maelstrom accepts it too."""
+    return value is None or isinstance(value, list)
+
+
 def _is_integers(value: Any) -> bool:
     return isinstance(value, dict) and all(map(is_integer, value.values()))
 
 
 def _is_messages(value: Any) -> bool:
     def is_pairs(pairs: Any) -> bool:
-        return isinstance(pairs, list) and all(
-            isinstance(pair, list) and len(pair) == 2 and is_integer(pair[0]) for pair in pairs
+        return is_list(pairs) and all(
+            isinstance(pair, list) and len(pair) == 2 and is_integer(pair[0]) for pair in pairs or ()
         )
 
     return isinstance(value, dict) and all(map(is_pairs, value.values()))
@@ -49,7 +54,7 @@ def _is_steps(value: Any) -> bool:
 
 ANYTHING = Kind("any JSON", "...", lambda value: True)
 INTEGER = Kind("an integer", "7", is_integer)
-LIST = Kind("a list", "[1, 2]", lambda value: isinstance(value, list))
+LIST = Kind("a list", "[1, 2]", is_list)
 OFFSETS = Kind("an object of integers", '{"k": 7}', _is_integers)
 MESSAGES = Kind("an object of lists of pairs [offset, message]", '{"k": [[7, "a"]]}', _is_messages)
 STEPS = Kind("a list of triples", '[["r", 1, [2]]]', _is_steps)

@@ -9,7 +9,7 @@ from labsupport.checkers.finding import Finding, Result
 from labsupport.checkers.transactions import transactions
 from labsupport.history import History
 from labsupport.workloads.keys import Keys
-from labsupport.workloads.replies import STEPS, MalformedReply
+from labsupport.workloads.replies import STEPS, MalformedReply, is_list
 from labsupport.workloads.workload import Seat, Setting, Step, Talk, Workload
 
 
@@ -43,7 +43,7 @@ class TxnListAppend(Workload):
 
     def may_read(self, value: Any) -> bool:
         """Whether a read may show this value."""
-        return value is None or isinstance(value, list)
+        return is_list(value)
 
     def check(self, history: History, final_from: float | None = None) -> Finding:
         findings = [transactions(history, self.checked_as, model) for model in self.setting.consistency_models]

@@ -93,6 +93,7 @@ class Workload:
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         self.random = random.Random(f"{setting.seed} {self.name}")
+        self.remarks: dict[str, None] = {}  # sentences about answers that are strange and yet accepted
 
     @property
     def timeout_s(self) -> float:

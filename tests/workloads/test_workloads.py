@@ -149,9 +149,33 @@ def test_a_reply_may_carry_the_reserved_keys():
     assert tried.ending is Ending.OK
 
 
+def test_a_register_that_shows_0_for_nothing_is_taken_for_null_with_a_remark():
+    chosen = workload("txn-rw-register", Setting())
+    tried = Attempt(chosen, Step("txn", value=[["r", 1, None], ["r", 2, None], ["w", 1, 7]]), Seat(0, "n1"))
+    tried.answered({"type": "txn_ok", "txn": [["r", 1, 0], ["r", 2, False], ["w", 1, 7]]})
+    assert tried.result == [["r", 1, None], ["r", 2, False], ["w", 1, 7]]
+    assert list(chosen.remarks) == [
+        "n1 read 0 where nothing was written; the protocol wants null. It was taken for null."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "step", "reply", "result"),
+    [
+        ("broadcast", Step("read"), {"type": "read_ok", "messages": None}, []),
+        ("g-set", Step("read"), {"type": "read_ok", "value": None}, []),
+        ("kafka", Step("poll"), {"type": "poll_ok", "msgs": {"a": None}}, {"a": []}),
+    ],
+)
+def test_null_is_taken_for_an_empty_list(name, step, reply, result):
+    tried = attempt(name, step)
+    tried.answered(reply)
+    assert tried.ending is Ending.OK and tried.result == result
+
+
 def test_kinds_of_fields():
     assert OFFSETS.holds({"a": 1}) and not OFFSETS.holds({"a": None}) and not OFFSETS.holds([])
-    assert MESSAGES.holds({"a": [[1, None]]}) and not MESSAGES.holds({"a": [1]}) and not MESSAGES.holds({"a": None})
+    assert MESSAGES.holds({"a": [[1, None]]}) and not MESSAGES.holds({"a": [1]}) and MESSAGES.holds({"a": None})
     assert not INTEGER.holds(False)
 
 
