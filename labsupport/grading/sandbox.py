@@ -223,7 +223,7 @@ class Sandbox:
         self.isolated = isolated
         self._home = reaper.private_directory("zygote-")
         self._shown = [*_shown(), *shown]
-        self._path = os.pathsep.join([str(PACKAGE.parent), *path])
+        self._path = os.pathsep.join([str(PACKAGE.parent), *path, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._settings = {
             "modules": [*WARM, *modules],
             "isolated": isolated,
