@@ -95,7 +95,7 @@ def test_help_needs_no_environment(how, tmp_path):
     command = [sys.executable, *(["-S"] if how[0] == "-m" else ["-I", "-S"]), *how, "--help"]
     shown = subprocess.run(command, cwd=ROOT if how[0] == "-m" else tmp_path, capture_output=True, text=True)
     assert shown.returncode == 0
-    for name in ("lab", "test", "doctor", "release", "bench", "fetch"):
+    for name in ("lab", "test", "doctor", "release", "bench", "up", "down", "fetch"):
         assert f"\n    {name} " in shown.stdout
 
 
@@ -153,7 +153,7 @@ def test_arguments_go_to_one_run_of_pytest_with_paths_from_where_they_were_typed
 
 
 def test_fetch_says_how_much_and_asks_for_every_extra_and_every_program(entered, fetched, monkeypatch, capsys):
-    monkeypatch.setattr(environment, "usable", lambda extra: None)
+    monkeypatch.setattr(environment, "has", lambda *names: False)
     assert cli.main(["fetch"]) == 0
     assert "to download" in capsys.readouterr().err
     needs = entered[0][1]

@@ -10,8 +10,11 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
+from labsupport import environment
+from labsupport.environment import programs
 from labsupport.errors import LabError
 from labsupport.services import sources
 
@@ -78,7 +81,24 @@ def report(start: bool = True, tell: Callable[[str], None] = lambda _: None) -> 
     for system, pin in sources.PINS.items():
         tell(pin.title)
         found.append(_examine(system, pin, start))
-    return found
+    return [*found, _examine_thrift()]
+
+
+def _examine_thrift() -> SystemReport:
+    """Thrift has nothing to start: a library, and a compiler that can be done without."""
+    from labsupport.services import thrift
+
+    title, needs = "Thrift", ("03",)
+    if compiler := thrift.compiler():
+        return SystemReport(title, True, compiler.version, compiler.source, None, needs)
+    note = (
+        "its compiler is not here: definitions are read all the same (by thriftpy2), but the text that it writes "
+        f"cannot be looked at; to have it, run: {programs.install_line([programs.THRIFT])}"
+    )
+    here = environment.has("thrift")
+    return SystemReport(
+        title, True, metadata.version("thrift") if here else "", "thriftpy2" if here else "", None, needs, note=note
+    )
 
 
 def _examine(system: str, pin: sources.Pin, start: bool) -> SystemReport:

@@ -32,6 +32,7 @@ SERVICES = {
     "java.py": "SUGGESTED = 17\n\ndef here(*_versions):\n    return None\n",
     "sources.py": "PINS = {}\n",
     "jars.py": "def fetch(*_systems):\n    pass\n",
+    "supplies.py": "def announcement(_extras):\n    return ''\n",
 }
 
 
