@@ -36,7 +36,8 @@
   stage.setAttribute("aria-label", `${figure.querySelector("svg").getAttribute("aria-label")} `
     + "Left and right step through the events, Enter goes along a message, plus and minus zoom.");
   const map = make("canvas", { className: "lab-st-map" });
-  map.setAttribute("aria-hidden", "true");
+  const frame = make("div", { className: "lab-st-frame" }), overview = make("div", { className: "lab-st-overview" }, map, frame);
+  overview.setAttribute("aria-hidden", "true");
   const scrub = make("input", { type: "range", className: "lab-st-scrub", min: 0, value: 0 });
   scrub.setAttribute("aria-label", "place in the run");
   const told = make("output", { className: "lab-st-told" });
@@ -87,11 +88,11 @@
   const move = to => { offset = Math.max(0, Math.min(room(), to)); draw(); };
   const centre = place => move(columnOf(place) * step - (width - LEFT) / 2);
 
-  const overview = () => { map.hidden = scrub.hidden = room() === 0; }; // of what is all in sight there is none
+  const survey = () => { overview.hidden = scrub.hidden = room() === 0; }; // of what is all in sight
   function zoom(factor, at = (width + LEFT) / 2) {
     const before = (offset + at - LEFT) / step;
     step = Math.max(NARROWEST, Math.min(WIDEST, step * factor));
-    overview();
+    survey();
     move(before * step - at + LEFT);
   }
 
@@ -156,9 +157,18 @@
     requestAnimationFrame(() => { due = false; paint(); });
   }
 
+  function firstAt(wanted) { // the place in `shown` of the first event in a column not before this one
+    let [low, high] = [0, shown.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (column[shown[middle]] < wanted) low = middle + 1; else high = middle;
+    }
+    return low;
+  }
+
   // One picture while it is drawn: `back`, `front` and `marks` lie over one another in this order.
   function begin() {
-    const focus = hovered ?? chosen, seen = shown.filter(place => x(place) >= LEFT && inside(x(place)));
+    const focus = hovered ?? chosen, seen = shown.slice(firstAt(offset / step - 0.4), firstAt((offset + width - LEFT) / step + 1));
     const taken = seen.filter(place => events[place][LANE] >= 0).map(place => [x(place) - 7, x(place) + 7, y(events[place][LANE]) + 4]);
     return { focus, found: focus === null ? null : related(focus), seen, taken, back: [], front: [], marks: [] };
   }
@@ -221,7 +231,7 @@
     const shape = stroke(path, colour, 2, `fill="${filled ? colour : "none"}" transform="translate(${a} ${h}) scale(${Math.min(1, step / 12)})"`);
     const ring = place === sheet.focus ? `<circle cx="${a}" cy="${h}" r="11" stroke="currentColor" stroke-width="2"/>` : "";
     sheet.marks.push(titled(`${at.toFixed(4)} s ${lanes[lane] ?? "network"} ${words}`,
-      shape + ring + (sign && step > 8 ? text(a - 3, h + 17, sign) : ""), `class="${how}" data-event="${place}"`));
+      shape + `<circle cx="${a}" cy="${h}" r="9" fill="#0000"/>` + ring + (sign && step > 8 ? text(a - 3, h + 17, sign) : ""), `class="${how}" data-event="${place}"`));
     if (look.named.includes(kind)) sheet.marks.push(label(sheet, a + 6, h - 9, name));
   }
 
@@ -238,7 +248,7 @@
     const angle = own ? 55 : Math.atan2(y2 - y1, x2 - x1) * 180 / Math.PI;
     const path = `M${x1} ${y1}${own ? `Q${(x1 + x2) / 2} ${y1 - 34} ${x2} ${y2}` : `L${x2} ${y2}`}`;
     sheet.front.push(titled(`${fate}: ${lanes[first[LANE]]} ${first[WORDS]}`,
-      stroke(path, colour, thick, `stroke-dasharray="${dashes}"`)
+      stroke(path, colour, thick, `stroke-dasharray="${dashes}"`) + stroke(path, "#0000", 9) // the second for the pointer
       + stroke(tip, colour, 1.5, `fill="${filled ? colour : "none"}" transform="translate(${x2} ${y2}) rotate(${angle})"`),
       `class="${relation(sheet.found, ...[sent, ended].filter(place => place !== null))}" data-event="${sent ?? ended}"`));
     for (const part of look.label_places) {
@@ -265,10 +275,9 @@
     stage.innerHTML = `<svg height="${height}" viewBox="0 0 ${width} ${height}" font-family="system-ui,sans-serif" font-size="11"`
       + ` fill="none" aria-hidden="true">${names.join("")}<svg ${window_}>${[...sheet.back, ...sheet.front, ...sheet.marks].join("")}</svg></svg>`;
     scrub.value = Math.round((offset + (width - LEFT) / 2) / step);
-    paintWindow();
+    paintFrame();
   }
 
-  let picture = null; // of the map without its window
   function paintMap() {
     const ratio = window.devicePixelRatio || 1, pen = map.getContext("2d");
     map.width = width * ratio;
@@ -281,18 +290,12 @@
       pen.globalAlpha = wrong || kind === "crash" ? 1 : 0.45;
       pen.fillRect(columnOf(place) / total * width, wrong ? 0 : 3 + Math.max(0, lane) / lanes.length * 34, wrong ? 3 : 1.2, wrong ? 40 : tall);
     }
-    picture = pen.getImageData(0, 0, map.width, map.height);
-    paintWindow();
   }
 
-  function paintWindow() {
-    if (!picture) return;
-    const pen = map.getContext("2d"), whole = step * (columnOf(events.length - 1) + 1);
-    pen.putImageData(picture, 0, 0);
-    pen.globalAlpha = 1;
-    pen.strokeStyle = "#0072B2";
-    pen.lineWidth = 2;
-    pen.strokeRect(Math.max(1, offset / whole * width), 1, Math.max(4, Math.min(width - 2, (width - LEFT) / whole * width)), 38);
+  function paintFrame() { // what part of the run is in the window
+    const whole = step * (columnOf(events.length - 1) + 1);
+    frame.style.left = `${Math.min(100, 100 * offset / whole)}%`;
+    frame.style.width = `${Math.min(100, 100 * (width - LEFT) / whole)}%`;
   }
 
   // ---------------------------------------------------------------------------------------------- hands and keys
@@ -337,7 +340,7 @@
 
   const view = figure.querySelector(".lab-st-view");
   view.style.overflow = "visible";
-  view.replaceChildren(bar, stage, map, scrub, told);
+  view.replaceChildren(bar, stage, overview, scrub, told);
   figure.dataset.lmSuppressShortcuts = "true"; // JupyterLab's keys are not for us here
   figure.dataset.live = "true";
   figure.querySelector(".lab-st-left-out")?.remove();
@@ -345,11 +348,11 @@
   const fit = () => {
     width = Math.max(300, stage.clientWidth || 800);
     arrange();
-    overview();
+    survey();
   };
   fit();
   step = Math.max(READABLE, Math.min(USUAL, (width - LEFT - 110) / Math.max(1, columnOf(events.length - 1) + 2)));
-  overview();
+  survey();
   if (wrong >= 0) { chosen = wrong; centre(wrong); tell(wrong); } else move(0);
   paint();
   new ResizeObserver(() => { if (Math.abs(stage.clientWidth - width) > 1 && stage.clientWidth) fit(); }).observe(stage);

@@ -42,7 +42,7 @@ class Client(Node):
         ctx.spawn(self.work(ctx))
 
     async def work(self, ctx):
-        for number in range(100):
+        for number in range(10_000):
             asked = ctx.call("read", key="x<y")
             try:
                 answer = await ctx.rpc("n1", Ask(number), timeout_s=0.05)
