@@ -63,6 +63,7 @@ class Cassandra(JavaService):
     room_mb = 100
     ready_timeout_s = 120.0
     options = (
+        "-Xms128m",  # it locks in memory what it has at the start
         *(f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS),
         *(f"--add-opens={name}=ALL-UNNAMED" for name in OPENS),
         "-Djdk.attach.allowAttachSelf=true",

@@ -42,11 +42,15 @@ class JavaService(Service):
 
     def _start_ours(self) -> None:
         self._check_memory()
+        self._get_ready()
+        super()._start_ours()
+
+    def _get_ready(self) -> None:
+        """Find Java and the JARs, and make the archive, where something of it is missing."""
         self._runtime = self._find_java()
         self._class_path = os.pathsep.join(map(str, self._jars()))
         if not self._making:
             self._archive = self._prepared()
-        super()._start_ours()
 
     def _find_java(self) -> java.Java:
         pin = sources.PINS[self.system]
@@ -63,7 +67,6 @@ class JavaService(Service):
             "-XX:-UsePerfData",
             "-XX:+ExitOnOutOfMemoryError",
             "-Xss512k",
-            f"-Xms{self.heap_mb // 4}m",  # of its own it would take all of the heap from the start
             f"-Xmx{self.heap_mb}m",
             "-Xlog:disable",
             "-Xlog:all=error:stderr",

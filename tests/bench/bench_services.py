@@ -21,9 +21,22 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from labsupport.services import Etcd, Nats, RabbitMQ, Redis, erlang, ports, sources
+from labsupport.services import (
+    Cassandra,
+    DynamoDB,
+    Etcd,
+    Kafka,
+    Nats,
+    RabbitMQ,
+    Redis,
+    ZooKeeper,
+    erlang,
+    ports,
+    sources,
+)
 from labsupport.services.wire import NotYet, amqp, http, patience, resp
 from labsupport.services.wire import nats as wire_nats
+from tests.bench import floors_java
 
 ROUNDS, QUICK_ROUNDS = 7, 3
 # Times as many where the time is short, and where the wait for an election, drawn by lot, is most of it: a single etcd
@@ -305,8 +318,9 @@ def connect_and_close(port: int) -> None:
 
 # ---- the comparison
 
-FLOORS = {Nats: bare_nats, Redis: bare_redis, RabbitMQ: bare_rabbitmq, Etcd: bare_etcd}
-CASES = [(kind, nodes) for kind in (Nats, Redis, Etcd, RabbitMQ) for nodes in (1, 3)]
+FLOORS = {Nats: bare_nats, Redis: bare_redis, RabbitMQ: bare_rabbitmq, Etcd: bare_etcd, **floors_java.FLOORS}
+CASES = [(kind, nodes) for kind in (Nats, Redis, Etcd, RabbitMQ, ZooKeeper, Kafka, Cassandra) for nodes in (1, 3)]
+CASES += [(DynamoDB, 1)]
 
 
 def floor_ms(kind: type, nodes: int) -> float:

@@ -110,6 +110,13 @@ def command_line(pid: int) -> list[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.split()
 
 
+def listeners_of(root: Path) -> list[str]:
+    """The addresses, "127.0.0.1:4222", at which the processes of a directory listen."""
+    pids = [str(pid) for pid in processes_of(root)]
+    shown = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split()[3] for line in shown if any(f"pid={pid}," in line for pid in pids)]
+
+
 def until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
     """Ask again and again until `condition` is true; a failed assertion after `limit_s`."""
     end = time.monotonic() + limit_s

@@ -13,7 +13,7 @@ from cassandra.query import SimpleStatement
 
 from labsupport.errors import ServiceError
 from labsupport.services import Cassandra
-from tests.services.owners import until
+from tests.services.owners import listeners_of, until
 
 ONE, QUORUM, ALL = ConsistencyLevel.ONE, ConsistencyLevel.QUORUM, ConsistencyLevel.ALL
 
@@ -60,6 +60,11 @@ def test_a_single_node_is_ready_on_entry_and_keeps_what_it_acknowledged():
         service.nodes[0].restart()
         with session(service) as client:
             assert client.execute(f"SELECT v FROM {name} WHERE k = 'a'").one().v == "1"
+
+
+def test_it_listens_on_the_loopback_interface_only(ring):
+    listeners = listeners_of(ring._directory)
+    assert len(listeners) >= 6 and all(each.startswith("127.0.0.1:") for each in listeners), listeners
 
 
 def test_every_node_has_its_share_and_a_majority_does_without_one(ring):

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from labsupport.errors import ServiceError
 from labsupport.services import Kafka
-from tests.services.owners import until
+from tests.services.owners import listeners_of, until
 
 QUIET = {"log_level": 0}
 
@@ -118,6 +118,11 @@ def test_a_frozen_broker_answers_when_it_goes_on(single):
     assert caught.value.args[0].code() == KafkaError._MSG_TIMED_OUT
     single.nodes[0].resume()
     produce(single, topic, "at last")
+
+
+def test_it_listens_on_the_loopback_interface_only(cluster):
+    listeners = listeners_of(cluster._directory)
+    assert len(listeners) >= 6 and all(each.startswith("127.0.0.1:") for each in listeners), listeners
 
 
 def test_a_killed_leader_of_a_partition_is_replaced_and_nothing_is_lost(cluster):

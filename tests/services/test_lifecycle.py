@@ -15,7 +15,7 @@ from labsupport.errors import LearnerError, ServiceError, SetupError
 from labsupport.services import Etcd, Nats, RabbitMQ, Redis, base, ports, running_services, start_all
 from labsupport.services.node import Node
 from labsupport.services.wire import resp
-from tests.services.owners import processes_of, until
+from tests.services.owners import listeners_of, processes_of, until
 
 ALL = [Nats, Redis, RabbitMQ, Etcd]
 
@@ -44,11 +44,9 @@ def test_a_service_runs_inside_the_with_block_only(kind):
 @pytest.mark.parametrize("kind", ALL)
 def test_it_listens_on_the_loopback_interface_only(kind):
     with kind(nodes=3) as service:
-        pids = [str(pid) for pid in processes_of(service._directory)]
-        shown = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
-    ours = [line for line in shown if any(f"pid={pid}," in line for pid in pids)]
-    assert len(ours) >= 6
-    assert all(line.split()[3].startswith(("127.0.0.1:", "[::1]:")) for line in ours), ours
+        listeners = listeners_of(service._directory)
+    assert len(listeners) >= 6
+    assert all(address.startswith(("127.0.0.1:", "[::1]:")) for address in listeners), listeners
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from labsupport.errors import ServiceError
 from labsupport.services import ZooKeeper
+from tests.services.owners import listeners_of
 
 
 @contextlib.contextmanager
@@ -73,6 +74,11 @@ def test_a_frozen_server_answers_when_it_goes_on(single):
 
 def test_a_single_server_leads_itself(single):
     assert single.leader() is single.nodes[0]
+
+
+def test_it_listens_on_the_loopback_interface_only(ensemble):
+    listeners = listeners_of(ensemble._directory)
+    assert len(listeners) >= 7 and all(each.startswith("127.0.0.1:") for each in listeners), listeners
 
 
 def test_a_killed_leader_is_replaced_and_nothing_is_lost(ensemble):
