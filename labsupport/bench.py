@@ -50,7 +50,7 @@ def run(chosen: Sequence[str], *, as_json: bool, quick: bool = False, folder: Pa
     rows = []
     for name in chosen or there:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += [_complete(name, row) for row in _rows_of(folder / f"bench_{name}.py")(quick=quick)]
+        rows += [_complete(name, row) for row in rows_of(name, folder)(quick=quick)]
     if as_json:
         print(json.dumps({"machine": machine(), "rows": rows}, indent=1, ensure_ascii=False))
     else:
@@ -69,7 +69,9 @@ def machine() -> dict:
     }
 
 
-def _rows_of(path: Path):
+def rows_of(name: str, folder: Path = FOLDER):
+    """The function that makes a benchmark's rows."""
+    path = folder / f"bench_{name}.py"
     spec = importlib.util.spec_from_file_location(f"labsupport_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # so that what the benchmark defines can be pickled

@@ -58,9 +58,9 @@ _SPENT = ("timer", "crash", "duplicate", "timeout")
 
 # From the narrowest to the widest: nearly every mistake in an election needs two timers, some a crash, some a third.
 LADDER = (
-    Limits(timers=2, states=300),
-    Limits(timers=2, crashes=1, states=1_500),
-    Limits(timers=3, states=2_500),
+    Limits(timers=2, states=250),
+    Limits(timers=2, crashes=1, states=1_300),
+    Limits(timers=3, states=2_000),
     Limits(timers=2, duplicates=1),
     Limits(timers=3, crashes=1),
 )

@@ -286,7 +286,7 @@ def test_a_handler_that_does_not_return_is_ended(monkeypatch):
     monkeypatch.setattr(watchdog, "PERIOD_S", 0.05)
     with pytest.raises(LearnerError, match=r"did not return.*on_start, line \d+") as caught:
         run(Loops)
-    assert "await ctx.rpc(...)" in str(caught.value) and "has slept enough" in str(caught.value)
+    assert "ctx.rpc(...)" in str(caught.value) and "has slept enough" in str(caught.value)
     with pytest.raises(LearnerError, match="did not return"):
         explore(Loops, states=100, schedules=0)
     with pytest.raises(LearnerError, match="did not return"):
