@@ -70,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
 
     release = command("release", _release, "make lessons/ from solutions/")
     release.add_argument("--check", action="store_true", help="only say whether lessons/ is up to date")
+    release.add_argument("--for-learners", type=Path, metavar="DIR", help="make what learners get, as DIR and DIR.zip")
 
     grade = command("grade", _grade, "grade what a class has handed in")
     grade.add_argument("places", nargs="+", metavar="SUBMISSIONS", help="folders, zip files of an LMS, or notebooks")

@@ -79,7 +79,7 @@ def _card(one: Marked) -> str:
         misconception=one.exercise.misconceptions.get(one.verdict.misconception, ""),
         next_hint=f'hint("{one.exercise.id}")' if one.verdict.outcome is Outcome.FAIL else "",
     )
-    return card._repr_mimebundle_()["text/html"]
+    return card.page(live=False)
 
 
 def class_page(results: Results, names: Sequence[str]) -> str:

@@ -20,17 +20,28 @@ import ast
 import pathlib
 import re
 import sys
+import zipfile
 from typing import Any
 
 import nbformat
 
-from labsupport.errors import LabBug
+from labsupport.errors import LabBug, LearnerError
 from labsupport.exercises import catalogue
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SOLUTIONS, LESSONS = ROOT / "solutions", ROOT / "lessons"
 
 BEGIN, END, STUB = "### BEGIN SOLUTION", "### END SOLUTION", "#:"
+FOR_LEARNERS = (
+    "README.md",
+    "LICENSE",
+    "requirements.txt",
+    "pyproject.toml",
+    "docker-compose.yml",
+    "lessons",
+    "labsupport",
+)
+DAY_ONE = (1980, 1, 1, 0, 0, 0)  # the first date that a zip file can hold
 CELL_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 KEPT_METADATA = ("tags", "jp-MarkdownHeadingCollapsed")
 NOTEBOOK_METADATA = {
@@ -125,8 +136,41 @@ def outdated() -> dict[pathlib.Path, str | None]:
     return {**differing, **stray}
 
 
+def bundle(folder: pathlib.Path) -> list[str]:
+    """Write what learners get, no solutions and no tests, to a new folder and to a zip file beside it.
+
+    Returns:
+        The names of the files. The zip file is the same, byte for byte, when they are.
+
+    Raises:
+        LearnerError: the folder exists and is not empty, or the zip file is there.
+    """
+    archive = folder.with_name(f"{folder.name}.zip")
+    if archive.exists() or (folder.exists() and any(folder.iterdir())):
+        raise LearnerError(f"{folder} or {archive} is there already", do="remove it, or name another folder")
+    places = [ROOT / name for name in FOR_LEARNERS if (ROOT / name).exists()]
+    paths = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    names = [str(path.relative_to(ROOT)) for path in paths if path.is_file() and _is_given_out(path.relative_to(ROOT))]
+    folder.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name in names:
+            data = (ROOT / name).read_bytes()
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+            file.writestr(zipfile.ZipInfo(f"{folder.name}/{name}", DAY_ONE), data, zipfile.ZIP_DEFLATED)
+    return names
+
+
+def _is_given_out(path: pathlib.Path) -> bool:
+    hidden = any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+    return not hidden and path.suffix not in (".pyc", ".pyo")
+
+
 def main(args: argparse.Namespace) -> int:
-    """``release``: write lessons/ from solutions/; with ``--check``: only say whether they agree (status 1 if not)."""
+    """``release``: write lessons/ from solutions/; with ``--check``: only say whether they agree (status 1 if not).
+
+    With ``--for-learners DIR`` also write `bundle`.
+    """
     changes = outdated()
     for path, text in changes.items():
         name = path.relative_to(ROOT)
@@ -140,4 +184,7 @@ def main(args: argparse.Namespace) -> int:
             print(f"wrote {name}")
     if not changes:
         print("lessons/ is what solutions/ gives")
+    if args.for_learners and not (args.check and changes):
+        names = bundle(args.for_learners)
+        print(f"wrote {len(names)} files to {args.for_learners} and {args.for_learners}.zip")
     return int(args.check and bool(changes))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import zipfile
 
 import pytest
 
-from labsupport.errors import LabBug
+from labsupport.errors import LabBug, LearnerError
 from labsupport.grading import release
 
 
@@ -89,3 +90,26 @@ def test_the_same_notebook_gives_the_same_bytes_and_a_released_one_gives_itself(
 def test_ids_must_be_readable_and_there_once(ids):
     with pytest.raises((LabBug, ValueError)):
         released(*({"id": cell_id, "source": "1"} for cell_id in ids))
+
+
+def test_the_bundle_for_learners_has_lessons_and_the_package_and_nothing_to_copy_from(tmp_path):
+    names = release.bundle(tmp_path / "course")
+    assert {name.split("/")[0] for name in names} == set(release.FOR_LEARNERS)
+    assert [name for name in names if "solution" in name or "wrong_answers" in name or "__pycache__" in name] == []
+    assert (tmp_path / "course/lessons/00_start_here.ipynb").read_bytes() == (
+        release.LESSONS / "00_start_here.ipynb"
+    ).read_bytes()
+    with zipfile.ZipFile(tmp_path / "course.zip") as archive:
+        assert archive.namelist() == [f"course/{name}" for name in names]
+
+
+def test_the_bundles_zip_file_is_the_same_each_time(tmp_path):
+    for name in ("one", "two"):
+        release.bundle(tmp_path / name / "course")
+    assert (tmp_path / "one/course.zip").read_bytes() == (tmp_path / "two/course.zip").read_bytes()
+
+
+def test_a_bundle_never_overwrites(tmp_path):
+    (tmp_path / "mine").write_text("kept")
+    with pytest.raises(LearnerError, match="is there already"):
+        release.bundle(tmp_path)
