@@ -31,6 +31,8 @@ class Verdict:
         misconception: the name under which the exercise lists this mistake, "" when none fits.
         expected, got: the two sides of the comparison that failed.
         evidence: the events that prove it, one line each, in the order in which they happened.
+        trace: the run that proves it, as `labsupport.trace.Trace.as_json` tells it; None where there is none.
+        again: one line of Python that makes this run again.
         seed: the seed that the check's cases were drawn from.
         replay: one line of Python that runs the same check again.
         printed: what the learner's code printed during the check, cut to a bounded length.
@@ -43,6 +45,8 @@ class Verdict:
     expected: str = ""
     got: str = ""
     evidence: tuple[str, ...] = ()
+    trace: Mapping[str, Any] | None = dataclasses.field(default=None, hash=False)
+    again: str = ""
     seed: int = 0
     replay: str = ""
     printed: str = ""

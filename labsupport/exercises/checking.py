@@ -15,8 +15,11 @@ from labsupport.errors import LabError
 from labsupport.exercises.answer import STEP_S, Answer, ChildEnded, Gone, Interrupted
 from labsupport.exercises.catalogue import Exercise
 from labsupport.history import Outcome, Verdict
+from labsupport.trace import Trace
 
 T = TypeVar("T")
+
+MOST_EVENTS = 400  # of the run that goes into a verdict; a learner looks at its end
 
 
 class Decided(Exception):
@@ -42,7 +45,15 @@ class Run:
         self._interrupted = interrupted
 
     def reject(
-        self, misconception: str, summary: str, *, expected: object = "", got: object = "", evidence: Sequence[str] = ()
+        self,
+        misconception: str,
+        summary: str,
+        *,
+        expected: object = "",
+        got: object = "",
+        evidence: Sequence[str] = (),
+        trace: Trace | None = None,
+        again: str = "",
     ) -> NoReturn:
         """End the check: the answer is wrong, for this reason.
 
@@ -51,6 +62,8 @@ class Run:
             summary: what happened, in the learner's terms.
             expected, got: the two sides of the comparison.
             evidence: the events that prove it, one line each.
+            trace: the run that proves it, to be drawn.
+            again: the line of Python that makes this run again.
         """
         if misconception and misconception not in self.exercise.misconceptions:
             raise LookupError(f"exercise {self.exercise.id} lists no misconception {misconception!r}")
@@ -61,6 +74,8 @@ class Run:
             expected=str(expected),
             got=str(got),
             evidence=tuple(evidence),
+            trace=None if trace is None else trace.as_json(MOST_EVENTS),
+            again=again,
         )
 
     def unknown(self, summary: str) -> NoReturn:

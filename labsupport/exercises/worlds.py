@@ -260,7 +260,9 @@ class Nodes(Session):
         run.reject(
             case.misconception(violated),
             violated.sentence,
-            evidence=[*_told(violated.error), *_picture(trace), f"see it again: {call}"],
+            evidence=[*_told(violated.error), *_picture(trace)],
+            trace=trace,
+            again=call,
             **_sides(violated),
         )
 

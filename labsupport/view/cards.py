@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from labsupport.history import Outcome, Verdict
+from labsupport.view.spacetime_picture import SpaceTime
 
 VERDICT_MIME = "application/vnd.labsupport.verdict+json"
 
@@ -45,9 +46,14 @@ class Card:
     def text(self) -> str:
         raise NotImplementedError
 
+    def page(self) -> str:
+        """The card as a part of a page."""
+        return (
+            f'{_CSS}<section class="lab-card" style="--lab-accent:{self.accent}" role="status">{self.html()}</section>'
+        )
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        body = f'<section class="lab-card" style="--lab-accent:{self.accent}" role="status">{self.html()}</section>'
-        return {"text/html": _CSS + body, "text/plain": self.text()}
+        return {"text/html": self.page(), "text/plain": self.text()}
 
     def __repr__(self) -> str:
         return self.text()
@@ -86,6 +92,8 @@ class VerdictCard(Card):
             lines.append((name, self.misconception))
         if self.next_hint:
             lines += [("hint", self.next_hint), ("replay", verdict.replay)]
+        if verdict.again:
+            lines.append(("see it again", verdict.again))
         return lines
 
     def html(self) -> str:
@@ -93,10 +101,10 @@ class VerdictCard(Card):
             f'<p><b class="lab-tag"><span aria-hidden="true">{self._symbol}</span> {escape(self.headline)}</b></p>'
         ]
         for label, text in self._lines():
-            code = label in ("hint", "replay")
+            code = label in ("hint", "replay", "see it again")
             shown = f"<code>{escape(text)}</code>" if code else escape(text).replace("\n", "<br>")
             parts.append(f"<p>{f'<b>{escape(label)}:</b> ' if label else ''}{shown}</p>")
-        if self.verdict.evidence:
+        if self.verdict.evidence and self.verdict.trace is None:
             lines = escape("\n".join(self.verdict.evidence))
             parts.append(f"<details open><summary>What happened, in order</summary>{_PRE}{lines}</pre></details>")
         if self.verdict.printed.strip():
@@ -113,6 +121,14 @@ class VerdictCard(Card):
         if self.verdict.printed.strip():
             lines += ["  your code printed:", *(f"    {line}" for line in self.verdict.printed.strip().splitlines())]
         return "\n".join(lines)
+
+    def page(self, live: bool = True) -> str:
+        """The card, and beside it the run that proves the verdict; still where scripts are not wanted."""
+        if self.verdict.trace is None:
+            return super().page()
+        # Not in the card: that is read out when it comes, and a picture should not be.
+        picture = SpaceTime(self.verdict.trace, "\n".join(self.verdict.evidence)).html(live)
+        return f'{super().page()}<div class="lab-card" style="--lab-accent:{self.accent}">{picture}</div>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         return super()._repr_mimebundle_() | {VERDICT_MIME: self.verdict.as_json()}

@@ -47,7 +47,8 @@ class SpaceTime:
         ]
         return "; ".join(parts) + "."
 
-    def html(self) -> str:
+    def html(self, live: bool = True) -> str:
+        """The picture as a part of a page, with or without the script that makes it move."""
         shown = min(spacetime_svg.MOST_EVENTS, len(self.facts.events))
         missing = len(self.facts.events) - shown
         note = f'<p class="lab-st-left-out">The last {shown} of {shown + missing:,} events.</p>' if missing else ""
@@ -58,9 +59,14 @@ class SpaceTime:
             f'<div class="lab-st-view" tabindex="0">{spacetime_svg.still(self.facts, self.summary)}</div>{note}'
             f'<ul class="lab-st-legend">{spacetime_svg.legend(self.facts)}</ul>'
             f'<details><summary>The same as text</summary><pre tabindex="0">{escape(self.text)}</pre></details>'
+            f"{self._script() if live else ''}</figure>"
+        )
+
+    def _script(self) -> str:
+        return (
             f'<script type="application/json" class="lab-st-look">{_json(spacetime_svg.LOOK)}</script>'
             f'<script type="application/json" class="lab-st-data">{_json(self.facts.as_json())}</script>'
-            f"<script>{_file('spacetime_player.js')}</script></figure>"
+            f"<script>{_file('spacetime_player.js')}</script>"
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -129,7 +129,7 @@ class _Still:
         size = f'viewBox="0 0 {self.width:.0f} {self.height}" width="{self.width:.0f}" height="{self.height}"'
         marks = [*self._marks()]  # their labels come before those of messages
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" '
+            f'<svg {size} role="img" '
             f'aria-label="{escape(summary)}" font-family="system-ui,sans-serif" font-size="11" fill="none">'
             f"<title>Space-time diagram</title><desc>{escape(summary)}</desc>",
             *(part for span in self.facts.spans if span.what == "partition" for part in self._span(span)),

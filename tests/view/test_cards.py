@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import html
 import json
 
 import pytest
@@ -58,6 +60,18 @@ def test_each_outcome_has_a_word_and_a_symbol_beside_its_colour(outcome):
     assert outcome.value.upper() in card.text()
     assert 'aria-hidden="true"' in card.html()
     assert bool(card) is (outcome is Outcome.PASS)
+
+
+def test_a_failed_run_is_drawn_beside_the_card_with_the_evidence_as_its_text(trace):
+    verdict = dataclasses.replace(FAILED, trace=trace.as_json(50), again='replay("12.1", worker, seed=3)')
+    bundle = VerdictCard(verdict)._repr_mimebundle_()
+    card, picture = bundle["text/html"].split("</section>")
+    assert "<figure" not in card and "worker killed" not in card
+    assert "<script" not in VerdictCard(verdict).page(live=False)
+    assert "VIOLATION" in picture and "worker killed" in picture.split("The same as text")[1]
+    for form in (card, bundle["text/plain"]):
+        assert html.unescape(form).count('replay("12.1", worker, seed=3)') == 1
+    assert json.loads(json.dumps(bundle[VERDICT_MIME]))["trace"]["left_out"] == len(trace) - 50
 
 
 def test_a_table_lines_its_columns_up_in_text():

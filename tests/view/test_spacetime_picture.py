@@ -22,7 +22,7 @@ def told(*rows, nodes=("a", "b")):
 
 
 def drawing(page: str) -> str:
-    return re.search(r"<svg xmlns.*?</svg>(?=</div>)", page, re.S)[0]
+    return re.search(r"<svg viewBox.*?</svg>(?=</div>)", page, re.S)[0]
 
 
 def test_a_trace_told_in_json_is_made_of_its_events(trace):
@@ -100,6 +100,7 @@ def test_the_page_stands_for_itself_and_nothing_from_a_run_becomes_markup(trace)
     page = SpaceTime(trace).html()
     assert not re.search(r'(?:src|href)="|url\(|@import', page)
     assert "<b>no</b>" not in page and "n1 said &lt;b&gt;no&lt;/b&gt;" in page
+    assert "http" not in page and "<script" not in SpaceTime(trace).html(live=False)
     assert page.count("</script>") == page.count("<script") == 3
     data = json.loads(re.search(r'class="lab-st-data">(.*?)</script>', page, re.S)[1])
     assert len(data["events"]) == len(trace)
