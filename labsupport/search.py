@@ -18,6 +18,7 @@ from labsupport.node import Node
 from labsupport.sim import exhaustive, guard, shrink, suspicion, swarm
 from labsupport.sim.properties import Property
 from labsupport.sim.scenario import Scenario
+from labsupport.sim.staged import Stage, search_stages
 from labsupport.sim.steps import Step, Steps
 from labsupport.sim.world import World
 from labsupport.spacetime import drawn
@@ -114,11 +115,12 @@ def explore(
     schedules: int = 1_000,
     seed: int = 0,
     cores: int | None = None,
+    stages: Sequence[Stage] = (),
 ) -> Exploration:
     """Look for a run that breaks a node class.
 
     First every order of events of a small cluster, nearest first; then random runs with faults, each seed with another
-    mixture. What is found is shrunk.
+    mixture. What is found is shrunk. With stages, the way to one named scenario is searched instead.
 
     Args:
         kind: the node class.
@@ -130,6 +132,7 @@ def explore(
         schedules: how many random runs there are at most; 0 leaves them out.
         seed: the first seed.
         cores: how many processes at a time; all cores when not given.
+        stages: the goals on the way to a scenario, one after the other, in a cluster of the smallest size with clients.
 
     Raises:
         LearnerError: the node class breaks the contract: nodes share state, or a run does not repeat.
@@ -138,9 +141,18 @@ def explore(
     scenario = Scenario(kind, sizes, clients or {}, tuple(properties), tuple(sometimes))
     before = suspicion.shared_values(scenario.kinds)
     try:
+        if stages:
+            return _staged(scenario, stages, seed)
         return _explore(scenario, states, schedules, seed, cores or _cores())
     finally:
         suspicion.refuse_shared(before, suspicion.shared_values(scenario.kinds))
+
+
+def _staged(scenario: Scenario, stages: Sequence[Stage], seed: int) -> Exploration:
+    small = min(scenario.nodes)
+    every = search_stages(scenario, stages, small, seed)
+    finding = _of_steps(scenario, seed, small, every, clients=True) if every.violated is not None else None
+    return Exploration(every.states, every.complete, 0, every.events, dict(every.reached), finding)
 
 
 def _explore(scenario: Scenario, states: int, schedules: int, seed: int, cores: int) -> Exploration:
@@ -218,15 +230,16 @@ def _trace(scenario: Scenario, seed: int) -> Trace:
 # ------------------------------------------------------------------------------------------------ what is shown
 
 
-def _of_steps(scenario: Scenario, seed: int, nodes: int, every: exhaustive.Searched) -> Finding:
+def _of_steps(scenario: Scenario, seed: int, nodes: int, every: exhaustive.Searched, clients: bool = False) -> Finding:
     steps, violated = every.steps or [], every.violated
-    world = scenario.steps(seed, nodes, clients=False)
+    world = scenario.steps(seed, nodes, clients)
     with guard.watching(world.hosts.values()):
-        found = shrink.shrink_steps(scenario, seed, nodes, steps, violated, clients=False)
+        found = shrink.shrink_steps(scenario, seed, nodes, steps, violated, clients=clients)
         for step in steps:
             world.do(step)
     trace, short = (found.trace, found.steps) if found else (world.trace, steps)
-    return Finding(violated.name, violated.sentence, seed, nodes, trace, short, len(steps), scenario, clients=False)
+    world.discard()
+    return Finding(violated.name, violated.sentence, seed, nodes, trace, short, len(steps), scenario, clients=clients)
 
 
 def of_seed(scenario: Scenario, seed: int) -> Finding:

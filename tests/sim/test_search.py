@@ -9,8 +9,10 @@ from labsupport.messages import message
 from labsupport.node import Node
 from labsupport.search import explore
 from labsupport.sim import exhaustive, shrink, swarm
+from labsupport.sim.exhaustive import Limits
 from labsupport.sim.properties import Property
 from labsupport.sim.scenario import Scenario
+from labsupport.sim.staged import Stage
 from labsupport.spacetime import drawn
 
 
@@ -172,10 +174,10 @@ def test_a_state_space_that_ends_is_known_to_have_ended():
 @pytest.mark.parametrize(
     "name, nodes, limits",
     [
-        ("gossip", 3, exhaustive.Limits()),
-        ("gossip", 2, exhaustive.Limits(crashes=1)),
-        ("raft", 2, exhaustive.Limits(timers=2, depth=7)),
-        ("raft", 3, exhaustive.Limits(timers=1, crashes=1, depth=6)),
+        ("gossip", 3, Limits()),
+        ("gossip", 2, Limits(crashes=1)),
+        ("raft", 2, Limits(timers=2, depth=7)),
+        ("raft", 3, Limits(timers=1, crashes=1, depth=6)),
     ],
 )
 def test_leaving_out_orders_leaves_out_no_state(name, nodes, limits, raft, scenario, monkeypatch):
@@ -227,6 +229,26 @@ def test_the_order_of_what_a_property_hears_is_tried_both_ways():
 
     done = exhaustive.climb(Scenario(Lock, (2,), {}, (Free,)), nodes=2)
     assert [step.node for step in done.steps] == ["n2"]
+
+
+def test_stages_lead_to_figure_8(raft, scenario):
+    figure_8 = raft("figure_8")
+    given = {"nodes": 3, "clients": {"c1": figure_8.Writer}, "properties": scenario["properties"][:2]}
+    done = explore(raft("wrong/figure_8").Wrong, **given, stages=figure_8.STAGES)
+    assert done.finding.broken == "EqualEntries" and len(done.finding.steps) <= 40, str(done)
+    assert done.finding.replay().violation.sentence == done.finding.sentence
+
+
+def test_a_right_raft_survives_figure_8(raft, scenario):
+    figure_8 = raft("figure_8")
+    given = {"nodes": 3, "clients": {"c1": figure_8.Writer}, "properties": scenario["properties"][:2]}
+    done = explore(raft("right").Raft, **given, stages=figure_8.STAGES)
+    assert done and not done.unreached, str(done)
+
+
+def test_stages_that_are_not_reached_have_shown_nothing(raft, scenario):
+    done = explore(raft("right").Raft, nodes=3, stages=[Stage("a king", lambda world: False, limits=Limits(states=20))])
+    assert not done and "in no run was there any a king" in str(done)
 
 
 def test_a_seed_draws_the_same_plan_and_the_same_run(raft, scenario):
