@@ -29,7 +29,9 @@ from labsupport.services.wire import NotYet, patience
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound="Service")
 ATTEMPTS = 5  # starts, when somebody takes one of our ports between the draw and the broker's bind
-PORT_TAKEN = re.compile(r"address (is )?already in use|eaddrinuse|address in use", re.IGNORECASE)
+PORT_TAKEN = re.compile(
+    r"address (is )?already in use|eaddrinuse|address in use|is in use by another process", re.IGNORECASE
+)
 DISK_FULL = re.compile(r"no space left on device|enospc|disk quota exceeded", re.IGNORECASE)
 
 _started: set[Service] = set()
@@ -325,6 +327,18 @@ class Service:
         """The last lines of every node's log."""
         self._must_run()
         return "\n".join(f"── {node.name}\n{node.logs(lines)}" for node in [*self._nodes, *self._others])
+
+    def partition(self, what: object) -> None:
+        """Cut nodes off from each other; the course can do that to etcd, NATS and Redis.
+
+        Raises:
+            SetupError: it cannot do it to this system.
+        """
+        raise SetupError(
+            f"The nodes of {self.title} cannot be cut off from each other by the course.",
+            cause="they tell each other addresses that no relay can stand in front of",
+            do="call .pause() on a node, or put a Proxy between a client and a node",
+        )
 
     def _must_run(self) -> None:
         if self._phase != "running":

@@ -51,7 +51,7 @@ def ring():
         yield service
 
 
-def test_a_single_node_is_ready_on_entry_and_keeps_what_it_acknowledged():
+def test_a_single_node_is_ready_on_entry_and_keeps_what_it_acknowledged(monkeypatch):
     with Cassandra() as service:
         with session(service) as client:
             name = table(client, "kept", 1)
@@ -60,6 +60,9 @@ def test_a_single_node_is_ready_on_entry_and_keeps_what_it_acknowledged():
         service.nodes[0].restart()
         with session(service) as client:
             assert client.execute(f"SELECT v FROM {name} WHERE k = 'a'").one().v == "1"
+        monkeypatch.setenv("LAB_CASSANDRA_URL", service.url)
+        with Cassandra() as other:  # one that somebody else runs
+            assert other.url == service.url
 
 
 def test_it_listens_on_the_loopback_interface_only(ring):

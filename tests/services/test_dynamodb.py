@@ -7,7 +7,7 @@ import botocore.config
 import botocore.exceptions
 import pytest
 
-from labsupport.errors import LearnerError
+from labsupport.errors import LearnerError, ServiceError
 from labsupport.services import DynamoDB
 
 ONCE = botocore.config.Config(retries={"total_max_attempts": 1})
@@ -98,3 +98,12 @@ def test_a_killed_server_comes_back_empty_on_the_same_port(service, client, tabl
 def test_it_has_one_node():
     with pytest.raises(LearnerError, match="one node"):
         DynamoDB(nodes=3)
+
+
+def test_one_that_somebody_else_runs_is_used_and_left_alone(service, monkeypatch):
+    monkeypatch.setenv("LAB_DYNAMODB_URL", service.url)
+    with DynamoDB() as other:
+        assert other.url == service.url
+        with pytest.raises(ServiceError, match="not ours"):
+            other.nodes[0].kill()
+    assert service.nodes[0].state == "running"

@@ -93,6 +93,15 @@ def test_what_was_acknowledged_survives_a_kill_and_a_restart(single):
     assert consume(single, topic, 20) == [str(number) for number in range(20)]
 
 
+def test_one_that_somebody_else_runs_is_used_and_left_alone(single, monkeypatch):
+    monkeypatch.setenv("LAB_KAFKA_URL", single.url)
+    with Kafka() as other:
+        assert other.url == single.url
+        with pytest.raises(ServiceError, match="not ours"):
+            other.nodes[0].kill()
+    assert single.nodes[0].state == "running"
+
+
 def test_a_topic_that_nobody_has_created_has_no_leader(single):
     with pytest.raises(ServiceError, match="no leader"):
         single.leader_of("nobody-made-this", timeout_s=0.3)

@@ -12,12 +12,26 @@ import threading
 import pytest
 
 from labsupport.errors import LearnerError, ServiceError, SetupError
-from labsupport.services import Etcd, Nats, RabbitMQ, Redis, base, ports, running_services, start_all
+from labsupport.services import (
+    Cassandra,
+    DynamoDB,
+    Etcd,
+    Kafka,
+    Nats,
+    RabbitMQ,
+    Redis,
+    ZooKeeper,
+    base,
+    ports,
+    running_services,
+    start_all,
+)
 from labsupport.services.node import Node
 from labsupport.services.wire import resp
 from tests.services.owners import listeners_of, processes_of, until
 
 ALL = [Nats, Redis, RabbitMQ, Etcd]
+HEAVY = [ZooKeeper, Kafka, Cassandra, DynamoDB]  # started as seldom as can be
 
 
 @pytest.fixture
@@ -164,8 +178,9 @@ def test_a_taken_port_is_reported_with_its_holder(kind):
             kind(port=port).start()
 
 
-@pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize("nodes", [1, 3])
+@pytest.mark.parametrize(
+    ("kind", "nodes"), [(kind, nodes) for kind in ALL for nodes in (1, 3)] + [(kind, 1) for kind in HEAVY]
+)
 def test_a_port_that_is_taken_between_the_draw_and_the_start_is_replaced(kind, nodes, monkeypatch):
     real, strangers = ports.draw, []
 
@@ -185,7 +200,7 @@ def test_a_port_that_is_taken_between_the_draw_and_the_start_is_replaced(kind, n
             stranger.close()
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [*ALL, *HEAVY])
 def test_a_stranger_of_the_same_kind_is_not_adopted(kind, monkeypatch):
     with kind() as stranger:
         real, drawn = ports.draw, []
@@ -333,7 +348,7 @@ def test_an_address_in_the_environment_is_used_and_nothing_is_started(kind, monk
         assert somebodys.nodes[0].state == "running", "stopping ours is not stopping theirs"
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [*ALL, *HEAVY])
 def test_an_address_at_which_nobody_answers_is_reported(kind, monkeypatch):
     (port,) = ports.draw(1)
     url = kind()._url_of("127.0.0.1", port)

@@ -72,6 +72,15 @@ def test_a_frozen_server_answers_when_it_goes_on(single):
         assert session.retry(session.exists, "/zookeeper")
 
 
+def test_one_that_somebody_else_runs_is_used_and_left_alone(single, monkeypatch):
+    monkeypatch.setenv("LAB_ZOOKEEPER_URL", single.url)
+    with ZooKeeper() as other:
+        assert other.url == single.url
+        with pytest.raises(ServiceError, match="not ours"):
+            other.nodes[0].kill()
+    assert single.nodes[0].state == "running"
+
+
 def test_a_single_server_leads_itself(single):
     assert single.leader() is single.nodes[0]
 
