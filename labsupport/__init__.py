@@ -31,6 +31,7 @@ _HOME_OF = {
     "Cluster": "cluster.cluster",
     "explore": "search",
     "drawn": "spacetime",
+    "HistoryPicture": "view.history_picture",
     "Nats": "services",
     "Redis": "services",
     "RabbitMQ": "services",
@@ -48,6 +49,8 @@ _HOME_OF = {
 # What a notebook shows for an object that is the last value of a cell. The objects themselves know nothing of pictures.
 _PICTURE_OF = {
     ("labsupport.trace", "Trace"): "view.spacetime_picture.SpaceTime",
+    ("labsupport.history", "History"): "view.history_picture.HistoryPicture",
+    ("labsupport.checkers.finding", "Finding"): "view.history_picture.HistoryPicture",
 }
 
 __all__ = sorted(_HOME_OF)
