@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from labsupport.errors import LearnerError
 from labsupport.node import Node
+from labsupport.rerun import Rerun
 from labsupport.sim import exhaustive, guard, shrink, suspicion, swarm
 from labsupport.sim.properties import Property
 from labsupport.sim.scenario import Scenario
@@ -141,9 +142,14 @@ def explore(
     scenario = Scenario(kind, sizes, clients or {}, tuple(properties), tuple(sometimes))
     before = suspicion.shared_values(scenario.kinds)
     try:
-        if stages:
-            return _staged(scenario, stages, seed)
-        return _explore(scenario, states, schedules, seed, cores or _cores())
+        with Rerun(scenario, seed) as elsewhere:
+            done = (
+                _staged(scenario, stages, seed)
+                if stages
+                else _explore(scenario, states, schedules, seed, cores or _cores())
+            )
+            elsewhere.compare()
+            return done
     finally:
         suspicion.refuse_shared(before, suspicion.shared_values(scenario.kinds))
 

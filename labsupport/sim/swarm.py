@@ -77,12 +77,22 @@ def draw(scenario: Scenario, seed: int) -> Plan:
     return Plan(seed, nodes, faults, events, seed % 4 == 3)
 
 
-def run(scenario: Scenario, seed: int, longest: int = max(LENGTHS), record: bool = True) -> tuple[World, Plan]:
-    """Run what a seed draws, cut to a length; the world that results, with its violation if there is one."""
+def run(
+    scenario: Scenario, seed: int, longest: int = max(LENGTHS), record: bool = True, calm: bool = True
+) -> tuple[World, Plan]:
+    """Run what a seed draws, cut to a length; the world that results, with its violation if there is one.
+
+    Args:
+        scenario: what to run.
+        seed: what all is drawn from.
+        longest: how many events there are at most, before the calm.
+        record: whether the world has a trace.
+        calm: whether to go on in a calm network, if the plan says so.
+    """
     plan = draw(scenario, seed)
     world = scenario.world(seed, plan.nodes, plan.faults, record)
     world.advance(max_events=min(plan.events, longest))
-    if plan.calm_at_end and world.violation is None:
+    if calm and plan.calm_at_end and world.violation is None:
         world.calm()
         world.advance(until_s=world.now_s + CALM_S, max_events=20 * max(LENGTHS))
     if world.violation is None:

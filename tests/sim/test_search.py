@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from labsupport.errors import LearnerError
@@ -140,6 +142,29 @@ class Unrepeatable(Gossip):
     def on_hello(self, message, sender, ctx):
         self.number = OUTSIDE()
         ctx.note("number", value=self.number)
+
+
+class Unsorted(Gossip):
+    def on_start(self, ctx):
+        self.seen = set()
+        for peer in {f"{word}{ctx.me}" for word in ("some", "words", "that", "stand", "in", "a", "set")}:
+            ctx.note("walks", past=peer)
+
+    def on_hello(self, message, sender, ctx):
+        pass
+
+
+def test_a_run_that_depends_on_the_order_of_a_set_is_told():
+    with pytest.raises(LearnerError, match=r"Seed 0 gives another run in another process.*walks past=") as caught:
+        explore(Unsorted, states=0, schedules=2, cores=1)
+    assert "sorted" in caught.value.do
+
+
+def test_what_cannot_leave_the_process_is_explored_all_the_same():
+    class Held(Gossip):
+        lock = threading.Lock()
+
+    assert explore(Held, states=20, schedules=2, cores=1)
 
 
 def test_a_run_that_does_not_repeat_is_told():
