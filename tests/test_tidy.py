@@ -53,7 +53,7 @@ LAYERS = {
     "services": {"errors", "environment", "faults"},
     "view": {"errors", "history", "checkers", "messages", "trace", "spacetime"},
     "exercises": {"errors", "history", "checkers", "services", "view"}
-    | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads"},
+    | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads", "watchdog"},
     "grading": {"errors", "history", "checkers", "services", "view", "exercises"},
     "bench": {"errors"},
     "cli": {"errors", "environment", "history", "checkers", "services", "view", "exercises", "grading", "bench"}
