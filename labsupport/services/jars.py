@@ -24,7 +24,7 @@ from pathlib import Path
 
 from labsupport import environment
 from labsupport.errors import SetupError, disk_errors_explained
-from labsupport.services import sources
+from labsupport.services import reaper, sources
 
 REPOSITORY = "LAB_MAVEN_URL"  # names another Maven repository, where only a mirror can be reached
 ATTEMPTS, TIMEOUT_S = 3, 20
@@ -92,12 +92,13 @@ def fetch(*systems: str) -> None:
         title = ", ".join(sources.PINS[system].title for system in systems)
         with disk_errors_explained(f"fetching the JARs of {title}", directory()):
             directory().mkdir(parents=True, exist_ok=True)
-            with (
-                tempfile.TemporaryDirectory(prefix="half-", dir=directory()) as half,
-                _progress(f"{title}, from Maven Central", sum(jar.size for jar in jars)) as advance,
-            ):
-                for jar in jars:
-                    os.replace(_checked(jar, Path(half), advance), jar.path)
+            half = reaper.private_directory("jars", directory())
+            try:
+                with _progress(f"{title}, from Maven Central", sum(jar.size for jar in jars)) as advance:
+                    for jar in jars:
+                        os.replace(_checked(jar, half, advance), jar.path)
+            finally:
+                reaper.discard(half)
 
 
 def _checked(jar: Jar, half: Path, advance: Callable[[int], None]) -> Path:

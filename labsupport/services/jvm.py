@@ -19,7 +19,7 @@ import psutil
 
 from labsupport.environment.installing import StatusLine
 from labsupport.errors import LabError, ServiceError, SetupError
-from labsupport.services import jars, java, sources
+from labsupport.services import jars, java, reaper, sources
 from labsupport.services.base import Service
 from labsupport.services.node import Node
 
@@ -101,7 +101,8 @@ class JavaService(Service):
 
     def _make(self, archive: Path) -> None:
         """Start the system once and let it write down its classes when it ends."""
-        half = archive.with_name(f"{archive.stem}-{os.getpid()}.half")
+        place = reaper.private_directory(self.system, archive.parent)
+        half = place / archive.name
         trainee = type(self)(nodes=1 if self.one_archive else self.size)
         trainee.program, trainee._archive, trainee._making = self.program, half, True
         try:
@@ -111,7 +112,7 @@ class JavaService(Service):
                     trainee.nodes[0].terminate(STOP_S)
             os.replace(half, archive)
         finally:
-            half.unlink(missing_ok=True)
+            reaper.discard(place)
 
     # ---- what goes wrong
 

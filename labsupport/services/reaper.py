@@ -124,17 +124,18 @@ def release(pid: int) -> None:
             _reaper.say(f"r{pid}")
 
 
-def private_directory(name: str) -> Path:
+def private_directory(name: str, place: Path | None = None) -> Path:
     """Make a directory that only this user can enter, and that is removed when this Python process ends.
 
     Args:
         name: appears in the directory's name, to tell people what it is for.
+        place: where; the directory for temporary files by default.
 
     Raises:
         SetupError: there is no room, or nowhere to write.
     """
     try:
-        place = os.path.realpath(tempfile.gettempdir())
+        root = os.path.realpath(place or tempfile.gettempdir())
     except FileNotFoundError as error:
         raise SetupError(
             "No temporary directory can be written.",
@@ -142,12 +143,12 @@ def private_directory(name: str) -> Path:
             do="set TMPDIR to a directory of your own with room",
         ) from error
     with _reaper.lock:
-        if place not in _reaper.roots:
-            _reaper.roots.add(place)
-            _reaper.say(f"t{place}")
-    with disk_errors_explained("making a private directory", place):
+        if root not in _reaper.roots:
+            _reaper.roots.add(root)
+            _reaper.say(f"t{root}")
+    with disk_errors_explained("making a private directory", root):
         # The guard knows our directories by their names, so there is no moment at which it does not know one.
-        return Path(tempfile.mkdtemp(prefix=f"lab-{machine()}-{_reaper.identity}-{name}-", dir=place))
+        return Path(tempfile.mkdtemp(prefix=f"lab-{machine()}-{_reaper.identity}-{name}-", dir=root))
 
 
 def kill_inside(path: Path) -> None:

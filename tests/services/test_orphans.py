@@ -10,9 +10,10 @@ import threading
 
 import pytest
 
-from labsupport.services import Redis, reaper
+from labsupport.services import Redis, jars, reaper
 from tests.services.owners import (
     CLUSTERS,
+    JAVA,
     SINGLES,
     Owner,
     leftovers,
@@ -37,6 +38,27 @@ def test_four_clusters_die_with(group, tmp_path):
         assert len(processes_of(tmp_path)) >= 12 + 3 + 1 + 2  # nodes, sentinels, port mapper, owner and guard
         owner.kill(group=group)
         wait_until_nothing_is_left(tmp_path, LIMIT_S)
+
+
+def test_the_systems_written_in_java_die_with_the_owner(tmp_path):
+    with Owner(tmp_path, f"{JAVA}; {STARTED}") as owner:
+        assert len(owner.hear()) == 8
+        owner.kill()
+        wait_until_nothing_is_left(tmp_path, LIMIT_S)
+
+
+def test_an_owner_that_is_killed_while_an_archive_is_made_leaves_nothing_in_the_cache(tmp_path):
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    jars.fetch("zookeeper")
+    (cache / "jars").symlink_to(jars.directory())
+    code = f"os.environ['LAB_CACHE_DIR'] = {str(cache)!r}; tell('now'); ZooKeeper().start()"
+    with Owner(tmp_path, code) as owner:
+        owner.hear()
+        until(lambda: (cache / "java").is_dir() and list((cache / "java").iterdir()))
+        owner.kill()
+        wait_until_nothing_is_left(tmp_path, LIMIT_S)
+        until(lambda: list((cache / "java").iterdir()) == [])
 
 
 @pytest.mark.parametrize("after_ms", [0, 1, 3, 10, 20, 40, 80, 160, 320, 640, 1280, 2000])
