@@ -32,6 +32,7 @@ _HOME_OF = {
     "explore": "search",
     "drawn": "spacetime",
     "HistoryPicture": "view.history_picture",
+    "Panel": "view.panel",
     "Nats": "services",
     "Redis": "services",
     "RabbitMQ": "services",

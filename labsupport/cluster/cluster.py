@@ -201,7 +201,7 @@ class Cluster:
         self._router.ask(act, *args)
 
     def _must_run(self) -> None:
-        if self.ready_ms is None or not self._router.alive:
+        if not self.running:
             raise LearnerError("The cluster does not run.", do="use it inside `with Cluster(...) as cluster:`")
 
     def _node(self, name: str) -> str:
@@ -210,6 +210,11 @@ class Cluster:
         return name
 
     # -------------------------------------------------------------------------------------------- looking
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and has not been stopped."""
+        return self.ready_ms is not None and self._router.alive
 
     def pid(self, name: str) -> int | None:
         """A node's process number; None while it is down."""
