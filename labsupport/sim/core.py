@@ -67,7 +67,7 @@ class Core:
         self._log = self._records.append
         self._spawned: list[Coroutine] = []
         self._number = self._operations = 0
-        self._recording = True
+        self._recording = self._watch_saves = True
         self._leader: Host | None = None
         self._acting: Host | None = None
         self.hosts = self._make_hosts(kinds, clients)
@@ -106,7 +106,7 @@ class Core:
     def _start(self, host: Host, how: str = "start") -> None:
         self._log((self.now_us, how, host.name, None))
         host.forget()
-        host.up, self._spawned = True, []
+        host.up, host.hears, self._spawned = True, True, []
         host.ctx = self._make_context(host)
         try:
             host.node = host.kind()
@@ -125,7 +125,7 @@ class Core:
         told += ["and loses its disk"] if lose_disk else []
         self._log((self.now_us, "crash", host.name, " ".join(told) or None))
         self._silence(host)
-        host.up = host.paused = False
+        host.up = host.hears = host.paused = False
         host.forget()
         if lose_disk:
             host.disk = {}
@@ -295,11 +295,13 @@ class Core:
                 values[name] = _list_copy(host.disk.get(name), value)
             elif kind not in WHOLE:
                 values[name] = plain(value)
-        self._before_save(host)
+        if self._watch_saves:
+            self._before_save(host)
         host.disk.update(values)
         if self._recording:
             self._log((self.now_us, "save", host.name, values))
-        self._after_save(host)
+        if self._watch_saves:
+            self._after_save(host)
 
     def _note(self, host: Host, what: str, facts: dict[str, Any]) -> None:
         for value in facts.values():
@@ -324,7 +326,8 @@ class Core:
 
     def _ended(self, host: Host, number: int, result: Any, ending: str) -> None:
         self._log((self.now_us, "return", host.name, (number, result, ending)))
-        self._tell(host, "return", {"number": number, "result": result, "ending": ending})
+        if "return" in self._hearing:
+            self._tell(host, "return", {"number": number, "result": result, "ending": ending})
 
     def _tell(self, host: Host, what: str, facts: dict[str, Any]) -> None:
         for one in self._hearing.get(what, ()):

@@ -41,6 +41,7 @@ class Host:
         "ctx",
         "disk",
         "handlers",
+        "hears",
         "kind",
         "links",
         "name",
@@ -72,6 +73,7 @@ class Host:
         self.rate, self.offset = 1.0, 0.0
         self.token = self.sent = 0
         self.up = self.paused = False
+        self.hears = False  # it is up and not paused
         self.forget()
 
     def forget(self) -> None:

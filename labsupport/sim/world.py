@@ -63,7 +63,7 @@ class World(Core):
         # Messages have their numbers there, all else comes before them.
         self._turn = -_NEVER
         self._cut: frozenset[tuple[str, str]] = frozenset()
-        self._save_risk = self.faults.crash_at_save
+        self._watch_saves = self.faults.crash_at_save > 0
         self.calmed_after: int | None = None  # so many records
         self.nemesis = Nemesis(self, self.faults)
         for host in self.hosts.values():
@@ -217,7 +217,7 @@ class World(Core):
 
     def _arrive(self, host: Host, envelope: tuple) -> int:
         _, source, dest, kind, parts, msg_id, in_reply_to = envelope
-        if (not host.up or host.paused or self._cut) and self._held_back(host, envelope):
+        if (self._cut or not host.hears) and self._held_back(host, envelope):
             return 0
         if self._recording:
             self._log((self.now_us, "deliver", dest, envelope))
@@ -333,14 +333,14 @@ class World(Core):
         """Let a node stand still from now on."""
         host = self.hosts[name]
         if host.up and not host.paused:
-            host.paused = True
+            host.paused, host.hears = True, False
             self._log((self.now_us, "pause", name, None))
 
     def resume(self, name: str) -> None:
         """Let a paused node go on; what has come for it meanwhile is handled at once, in order."""
         host = self.hosts[name]
         if host.paused:
-            host.paused = False
+            host.paused, host.hears = False, True
             self._log((self.now_us, "resume", name, None))
             backlog, host.backlog = host.backlog, []
             for act, target, thing in backlog:
@@ -362,7 +362,7 @@ class World(Core):
         self.calmed_after = len(self._records)
         self.nemesis.stop()
         self.heal()
-        self._save_risk = 0.0
+        self._watch_saves = False
         for name, host in self.hosts.items():
             self.resume(name)
             for link in host.links.values():
@@ -380,17 +380,15 @@ class World(Core):
         return 1
 
     def _before_save(self, host: Host) -> None:
-        if self._save_risk:
-            self._maybe_crash(host, "before")
+        self._maybe_crash(host, "before")
 
     def _after_save(self, host: Host) -> None:
-        if self._save_risk:
-            self._maybe_crash(host, "after")
-            if not host.client and self.nemesis.strikes_save(self._save_risk / 3):
-                self.nemesis.crash_soon(host)  # what it goes on to send is sent, and then it forgets why
+        self._maybe_crash(host, "after")
+        if not host.client and self.nemesis.strikes_save(self.faults.crash_at_save / 3):
+            self.nemesis.crash_soon(host)  # what it goes on to send is sent, and then it forgets why
 
     def _maybe_crash(self, host: Host, side: str) -> None:
-        if not host.client and self.nemesis.strikes_save(self._save_risk / 3):
+        if not host.client and self.nemesis.strikes_save(self.faults.crash_at_save / 3):
             self.nemesis.crash(host, side)
             raise CrashNow
 
