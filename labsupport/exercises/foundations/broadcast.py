@@ -9,7 +9,8 @@ Source: the workload broadcast of Maelstrom, https://github.com/jepsen-io/maelst
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 from labsupport.exercises.answer import Answer
 from labsupport.exercises.checking import Run
@@ -133,10 +134,12 @@ class Scene:
         *,
         about: int | None = None,
         more: Sequence[str] = (),
+        only: Callable[[tuple], bool] = lambda record: True,
+        first: bool = False,
         **sides: object,
-    ) -> None:
-        """End the check with a drawing of what happened between some nodes."""
-        evidence = [*more, *excerpt(self.world, who, since_s, until_s, about=about)]
+    ) -> NoReturn:
+        """End the check with a drawing of what happened between some nodes; see `excerpt`."""
+        evidence = [*more, *excerpt(self.world, who, since_s, until_s, about=about, only=only, first=first)]
         self.play.reject(name, summary, self.world, evidence, **sides)
 
     def _reject_storm(self) -> None:
@@ -148,7 +151,8 @@ class Scene:
             f"{self.world.now_s - last.at_s:.1f} s, and there was no end to it",
             [last.dest, *_others(self.names, last.dest)[:3]],
             last.at_s,
-            last.at_s + 0.03,
+            last.at_s + 0.06,
+            first=True,
             expected=f"at most {BUDGET} messages for one value",
             got=f"{sent:,}",
         )
@@ -170,16 +174,20 @@ class Scene:
     def must_hold_once(self, name: str, why: str, at_s: float) -> None:
         """No node holds a value twice."""
         for node, values in self.held(at_s).items():
-            twice = [value for value, count in Counter(map(str, values)).items() if count > 1]
-            if twice:
-                self.reject(
-                    name,
-                    f"{node} has the value {twice[0]} {Counter(map(str, values))[twice[0]]} times, {why}",
-                    [node, *_others(self.names, node)],
-                    about=int(twice[0]) if twice[0].isdigit() else None,
-                    expected="each value once in read_ok",
-                    got=f"{twice[0]} in {str(values)[:60]}",
-                )
+            twice = [(value, count) for value, count in Counter(map(str, values)).items() if count > 1]
+            if not twice:
+                continue
+            value, count = twice[0]
+            self.reject(
+                name,
+                f"{node} has the value {value} {count} times, {why}",
+                [*self.names, "c1"],
+                about=value,
+                only=lambda record, node=node: record[2] == node and record[1] in ("deliver", "crash", "restart"),
+                first=True,
+                expected="each value once in read_ok",
+                got=f"{value} in {str(values)[:60]}",
+            )
 
     def must_fall_silent(self, since_s: float) -> None:
         """When every node has everything, there is nothing left to say."""
@@ -198,14 +206,20 @@ class Scene:
             got=f"{first.source} to {first.dest}: {first.text[:80]}",
         )
 
-    def reject_lacking(self, name: str, asked: Asked, lacking: list[str], at_s: float, why: str) -> None:
+    def reject_lacking(
+        self, name: str, asked: Asked, lacking: list[str], at_s: float, why: str, until_s: float = 1e9
+    ) -> NoReturn:
         """End the check because a value has not come to all nodes."""
         value, node = asked.request.message, lacking[0]
         self.reject(
             name,
             f"{', '.join(lacking)} had not got the value {value} by {at_s:.1f} s: {why}",
             [asked.dest, node, *_others(self.names, asked.dest, node)[:2], "c1"],
+            min(asked.at_s - 0.01, 4.99),
+            until_s,
             about=value,
+            only=lambda record: not (record[1] in ("send", "deliver") and record[3][3].wire_type == "read_ok"),
+            first=True,
             more=[f"{value} was given to {asked.dest} at {asked.at_s:.2f} s"],
             expected=f"{value} in every node's read_ok",
             got=f"{len(self.names) - len(lacking)} of {len(self.names)} nodes have it",
@@ -260,7 +274,9 @@ def _judge_budget(scene: Scene, asked: Asked) -> None:
         + (", most of them sent again before the answer could be there" if soon else f", on {pairs} of 72 ways"),
         [busiest, *GRID[busiest]],
         asked.at_s,
-        asked.at_s + 0.2,
+        asked.at_s + 0.5,
+        only=lambda record: record[1] != "timer",
+        first=True,
         expected=f"at most {BUDGET}",
         got=f"{len(sent)}, from {busiest} alone {sum(s.source == busiest for s in sent)}",
     )
@@ -401,9 +417,10 @@ def _crashed_at_save(play: Play) -> None:
         had = [node for node in lacking if any(one.dest == node and one.carries(value) for one in said)]
         if had:
             why = f"{had[0]} had received it and said so before it was on its disk, and crashed in between"
-            scene.reject_lacking("answers_before_saving", asked, had + _others(lacking, *had), end_s, why)
+            near = asked.at_s + 0.5
+            scene.reject_lacking("answers_before_saving", asked, had + _others(lacking, *had), end_s, why, near)
         why = "the node that has it crashed when the value was on its disk and whom it owes it to was not"
-        scene.reject_lacking("value_and_debt_in_two_steps", asked, lacking, end_s, why)
+        scene.reject_lacking("value_and_debt_in_two_steps", asked, lacking, end_s, why, asked.at_s + 0.5)
 
 
 SITUATIONS = (

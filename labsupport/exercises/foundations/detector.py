@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NoReturn
 
 from labsupport.exercises.answer import Answer
 from labsupport.exercises.checking import Run
@@ -60,6 +61,7 @@ class Scene:
                         "",
                         f"{event.node} noted {event.label} without saying of which peer",
                         event.node,
+                        peer if peer in self.names else event.node,
                         expected='ctx.note("suspect", peer="n2"), with a name from ctx.peers',
                         got=event.words,
                         since_s=event.at_s - 0.2,
@@ -77,10 +79,20 @@ class Scene:
         return bool(earlier) and earlier[-1].what == "suspect"
 
     def reject(
-        self, name: str, summary: str, *who: str, since_s: float = 0.0, until_s: float = 1e9, **sides: object
-    ) -> None:
-        """End the check with a drawing of what happened between some nodes."""
-        self.play.reject(name, summary, self.world, excerpt(self.world, who or self.names, since_s, until_s), **sides)
+        self, name: str, summary: str, who: str, peer: str, since_s: float = 0.0, until_s: float = 1e9, **sides: object
+    ) -> NoReturn:
+        """End the check with a drawing of what `peer` sent to `who`, and of what `who` said of it."""
+
+        def tells(record: tuple) -> bool:
+            _, kind, node, detail = record
+            if kind in ("send", "deliver"):
+                return detail[1] == peer
+            if kind == "note":
+                return node == who and detail[1].get("peer", peer) == peer
+            return kind not in ("lose", "timer", "wake") or name == "timer_set_once"
+
+        evidence = excerpt(self.world, [who, peer], since_s, until_s, only=tells)
+        self.play.reject(name, summary, self.world, evidence, **sides)
 
     # -------------------------------------------------------------------------------------------- what can be wrong
 
@@ -166,8 +178,8 @@ def _rhythm(play: Play) -> None:
         scene.reject(
             "timer_set_once" if once else "",
             f"{source} sent {dest} {len(times)} message(s) in 3 s" + (" and then no more" if once else ""),
-            source,
             dest,
+            source,
             expected=f"a heartbeat every {PERIOD_S:g} s, {wanted:.0f} in all",
             got=f"{len(times)}",
             until_s=1.0,
@@ -236,9 +248,9 @@ def _silent_from_the_start(play: Play) -> None:
 def _clocks(play: Play) -> None:
     """All clocks are ahead alike; then each shows something else and runs a little fast or slow. A node dies."""
     names = ["n1", "n2", "n3"]
-    ahead, dead = play.random.uniform(100, 1000), play.random.choice(names)
+    ahead, dead = float(play.random.randint(100, 1000)), play.random.choice(names)
     alike = [Skew(name, ahead) for name in names]
-    offsets = play.random.sample([0.0, play.random.uniform(20, 60), -play.random.uniform(20, 60)], 3)
+    offsets = play.random.sample([0.0, float(play.random.randint(20, 60)), -float(play.random.randint(20, 60))], 3)
     apart = [Skew(*skew, play.random.uniform(0.97, 1.03)) for skew in zip(names, offsets, strict=True)]
     for misconception, clocks, why in (
         ("clock_starts_at_zero", alike, f"every clock shows {ahead:.0f} s when it starts"),
@@ -294,8 +306,8 @@ def _still_wrong(scene: Scene, who: str, slow: str, wrong: list[Word], stalls: l
         slow,
         expected=f"at most {MISTAKES} mistakes about {slow}, and none during the last {CALM_STALLS} of {STALLS} stalls",
         got="suspected after " + ", ".join(f"{span:.1f} s" for span in patience) + " of silence",
-        since_s=wrong[-1].at_s - 0.3,
-        until_s=wrong[-1].at_s + STALL_S,
+        since_s=wrong[-1].at_s - patience[-1] - 0.25,
+        until_s=wrong[-1].at_s + STALL_S - patience[-1] + 0.15,
     )
 
 

@@ -175,8 +175,15 @@ def _content(envelope: tuple) -> str:
 
 
 def excerpt(
-    world: World, who: Iterable[str], since_s: float = 0.0, until_s: float = 1e9, *, about: Any = None
-) -> Sequence[str]:
+    world: World,
+    who: Iterable[str],
+    since_s: float = 0.0,
+    until_s: float = 1e9,
+    *,
+    about: Any = None,
+    only: Callable[[tuple], bool] = lambda record: True,
+    first: bool = False,
+) -> list[str]:
     """The part of a run that concerns some nodes, drawn as a space-time diagram.
 
     Args:
@@ -184,17 +191,29 @@ def excerpt(
         who: nodes and clients; messages are drawn when both of their ends are among them.
         since_s, until_s: from when to when.
         about: only messages that carry this value.
+        only: which of the world's records are shown.
+        first: of a long part the beginning is drawn, and not the end.
     """
     lanes = [name for name in world.hosts if name in set(who)]
     kept, under_way = [], set()
     for record in world.trace.records:
         at_s, kind, _, detail = record[0] / 1e6, *record[1:]
         number = detail[0] if kind == "deliver" else detail[0][0] if kind == "lose" else None
-        if number in under_way or (since_s <= at_s <= until_s and _concerns(record, {"", *lanes}, about)):
+        here = since_s <= at_s <= until_s and _concerns(record, {"", *lanes}, about) and only(record)
+        if here or (number in under_way and kind == "deliver"):
             kept.append(record)
-            if kind == "send":
+            if here and kind == "send":
                 under_way.add(detail[0])  # its arrival is shown even when it comes later
+    left_out = len(kept) - LINES
+    if first and left_out > 0:
+        head = drawn(Trace(lanes, [*kept[:LINES], *_arrivals(kept[LINES:])], world.seed), lines=len(kept))
+        return [*head.splitlines()[: LINES + 1], f"          ... {left_out} later events are not shown ..."]
     return drawn(Trace(lanes, kept, world.seed), lines=LINES).splitlines()
+
+
+def _arrivals(records: Iterable[tuple]) -> list[tuple]:
+    """The deliveries among some records: a message is only drawn as lost if there is none."""
+    return [record for record in records if record[1] == "deliver"]
 
 
 def _concerns(record: tuple, who: set[str], about: Any) -> bool:
@@ -202,7 +221,7 @@ def _concerns(record: tuple, who: set[str], about: Any) -> bool:
     if kind in ("send", "deliver", "lose"):
         envelope = detail[0] if kind == "lose" else detail
         return {envelope[1], envelope[2]} <= who and (about is None or str(about) in _content(envelope))
-    return node in who and (about is None or kind not in ("timer", "wake", "timeout"))
+    return node in who and kind != "save" and (about is None or kind not in ("timer", "wake", "timeout"))
 
 
 @dataclasses.dataclass
