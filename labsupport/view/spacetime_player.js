@@ -9,7 +9,7 @@
   const flights = data.flights.map(([sent, ended, fate, source, dest, label]) => ({ sent, ended, fate, source, dest, label }));
   const spans = data.spans.map(([what, lane, begin, end, label]) => ({ what, lane, begin, end, label }));
   const [NARROWEST, WIDEST, USUAL, READABLE] = [3, 90, 34, 18];
-  const TOP = 40, BOTTOM = 30, gap = Math.max(24, Math.min(62, 560 / lanes.length));
+  const TOP = 40, BOTTOM = 38, gap = Math.max(24, Math.min(62, 560 / lanes.length));
   const LEFT = 24 + 7.4 * Math.max(0, ...lanes.map(name => name.length));
   const height = TOP + gap * (lanes.length - 1) + BOTTOM;
   const carries = ["send", "deliver", "lose"];
@@ -267,7 +267,7 @@
     let free = LEFT;
     for (const place of sheet.seen) {
       if (x(place) < free) continue;
-      free = x(place) + 68;
+      free = x(place) + 76;
       sheet.marks.push(text(x(place) - 3, height - 5, `${+events[place][AT].toPrecision(4)} s`));
     }
     const names = lanes.map((name, lane) => hidden.lanes.has(lane) ? "" : text(8, y(lane) + 4, name, 'font-weight="600"'));

@@ -16,7 +16,7 @@ from typing import Any
 from labsupport.view.spacetime_facts import Facts, Flight, Span
 
 MOST_EVENTS = 60  # in a still picture; the last ones are drawn, the text and the live picture have more
-STEP, GAP, TOP, BOTTOM = 34, 62, 44, 34  # pixels: between columns, between lanes, above and below the lanes
+STEP, GAP, TOP, BOTTOM = 34, 62, 44, 38  # pixels: between columns, between lanes, above and below the lanes
 LETTER = 6.4  # pixels that a letter takes
 BLUE, ORANGE, GREEN, PURPLE, NEUTRAL = "#0072B2", "#D55E00", "#008060", "#B0568F", "currentColor"
 
@@ -252,7 +252,7 @@ class _Still:
         for place in range(self.first, len(self.facts.events)):
             x = self.x(place)
             if x >= free:
-                free = x + 68
+                free = x + 76
                 at_s = self.facts.events[place].at_s
                 yield f'<text x="{x - 3:g}" y="{self.height - 5}" fill="currentColor">{at_s:.4g} s</text>'
 
