@@ -52,6 +52,8 @@ _PICTURE_OF = {
     ("labsupport.trace", "Trace"): "view.spacetime_picture.SpaceTime",
     ("labsupport.history", "History"): "view.history_picture.HistoryPicture",
     ("labsupport.checkers.finding", "Finding"): "view.history_picture.HistoryPicture",
+    ("labsupport.search", "Exploration"): "view.exploration.Explored",
+    ("labsupport.search", "Finding"): "view.exploration.Explored",
 }
 
 __all__ = sorted(_HOME_OF)

@@ -20,7 +20,7 @@ from labsupport.view.systems import Row, System, system_of
 
 LOOK_S = 0.25
 SIGNS = {"running": "● running", "paused": "‖ paused", "starting": "○ starting"}
-COLUMNS = ("node", "state", "role", "")
+COLUMNS = ("node", "state", "role", "details")
 NOTES = 3  # the last deeds that are shown
 
 
@@ -113,7 +113,7 @@ class Panel:
 
     def _look(self) -> None:
         if self._live is not None:
-            self._live.show(self.system.title, self.rows(), self.notes)
+            self._live.show(self.system.title, self.rows(), self.notes, self.system.events())
 
     # ---- the ways it shows itself
 
@@ -145,12 +145,12 @@ class _Live:
 
     def __init__(self, widgets: Any, panel: Panel) -> None:
         self._panel, self._widgets = panel, widgets
-        self.title, self.notes = widgets.HTML(), widgets.HTML()
+        self.title, self.notes, self.events = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._cells: dict[str, list[Any]] = {}
         self._buttons: dict[tuple[str, str], Any] = {}
         lines = [self._line(row) for row in panel.rows()]
         common = [self._button(deed, "") for deed in panel.system.everywhere]
-        self.box = widgets.VBox([self.title, *lines, widgets.HBox(common), self.notes])
+        self.box = widgets.VBox([self.title, *lines, widgets.HBox(common), self.notes, self.events])
 
     def _line(self, row: Row) -> Any:
         widths = ("9em", "8em", "8em", "10em")
@@ -165,9 +165,11 @@ class _Live:
         self._buttons[deed, name] = button
         return button
 
-    def show(self, title: str, rows: Sequence[Row], notes: Sequence[str]) -> None:
+    def show(self, title: str, rows: Sequence[Row], notes: Sequence[str], events: Sequence[str]) -> None:
         self.title.value = f"<b>{escape(title)}</b>"
         self.notes.value = f'<div role="status">{"<br>".join(map(escape, notes))}</div>'
+        lines = escape("\n".join(events))
+        self.events.value = f'<pre style="font-size:12px;line-height:1.4;margin:0">{lines}</pre>' if lines else ""
         for row in rows:
             for label, text in zip(self._cells[row.name], _texts(row), strict=True):
                 label.value = text

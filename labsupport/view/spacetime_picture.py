@@ -59,7 +59,7 @@ class SpaceTime:
             f'<div class="lab-st-view" tabindex="0">{spacetime_svg.still(self.facts, self.summary)}</div>{note}'
             f'<ul class="lab-st-legend">{spacetime_svg.legend(self.facts)}</ul>'
             f'<details><summary>The same as text</summary><pre tabindex="0">{escape(self.text)}</pre></details>'
-            f"{self._script() if live else ''}</figure>"
+            f"{self._script() if live and self.facts.events else ''}</figure>"
         )
 
     def _script(self) -> str:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from labsupport.errors import LabError, LearnerError
+from labsupport.trace import Trace
 
 SELDOM_S = 2.0  # how often a service is asked what costs it a round trip or a process: who leads, how much memory
 ROLES, TERMS = ("role", "state"), ("term", "current_term", "epoch", "view")  # attributes that learners give their nodes
 DOWN = ("down", "stopped")
+LAST = 4  # events under a panel
 
 
 class Row(NamedTuple):
@@ -46,6 +48,10 @@ class System:
 
     def rows(self) -> list[Row]:
         raise NotImplementedError
+
+    def events(self) -> list[str]:
+        """The last things that happened, one line each, where they are recorded."""
+        return []
 
     def deeds(self) -> dict[str, Callable[[str], Any]]:
         """What can be done to a node, by the words on the buttons."""
@@ -86,6 +92,9 @@ class OfWorld(System):
 
     def rows(self) -> list[Row]:
         return [self._row(name, host) for name, host in self.cluster.hosts.items()]
+
+    def events(self) -> list[str]:
+        return _last(self.cluster.trace)
 
     def _row(self, name: str, host: Any) -> Row:
         state = "down" if not host.up else "paused" if host.paused else "running"
@@ -133,6 +142,9 @@ class OfCluster(System):
             Row(name, self.cluster.state(name), self._notes.get(name, ""), f"process {self.cluster.pid(name) or '-'}")
             for name in self.cluster.names
         ]
+
+    def events(self) -> list[str]:
+        return _last(self.cluster.trace())
 
     def _listen(self) -> None:
         """What each node has last noted; that is what it says of its role."""
@@ -223,6 +235,11 @@ def system_of(cluster: Any) -> System:
 
 
 _KINDS: tuple[tuple[str, type[System]], ...] = (("advance", OfWorld), ("pid", OfCluster), ("urls", OfService))
+
+
+def _last(trace: Trace) -> list[str]:
+    """The last events, worked out of the last records alone: a panel looks often, and a run can be long."""
+    return Trace(trace.nodes, trace.records[-LAST:]).last(LAST)
 
 
 def _first(node: Any, names: tuple[str, ...], kind: type) -> str:

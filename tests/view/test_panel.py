@@ -83,7 +83,7 @@ def test_the_buttons_of_a_world_break_mend_and_move_it():
     press(panel, "pause", "n2")
     press(panel, "cut off", "n3")
     press(panel, "run 1 s")
-    assert state(panel, "n2") == "‖ paused"
+    assert state(panel, "n2") == "‖ paused" and "n3   timer &#x27;tick&#x27; goes off" in panel._live.events.value
     assert [row.role for row in panel.rows()] == ["", "follower", "leader"]
     press(panel, "restart", "n1")
     press(panel, "resume", "n2")

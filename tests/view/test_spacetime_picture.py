@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import xml.dom.minidom
 from collections import Counter
 
+import labsupport
 from labsupport.trace import Event, Trace
 from labsupport.view import spacetime_svg
 from labsupport.view.spacetime_facts import FATES, facts
@@ -113,7 +115,15 @@ def test_a_long_run_has_a_short_still_picture_that_says_so(trace):
 
 
 def test_an_empty_trace_can_be_drawn():
-    assert "<svg" in SpaceTime(Trace(["n1"], [])).html()
+    page = SpaceTime(Trace(["n1"], [])).html()
+    assert "<svg" in page and "<script" not in page  # nothing to step through
+
+
+def test_what_has_a_picture_exists_and_so_does_its_picture():
+    for (module, name), home in labsupport._PICTURE_OF.items():
+        assert isinstance(getattr(importlib.import_module(module), name), type)
+        view, picture = home.rsplit(".", 1)
+        assert callable(getattr(importlib.import_module(f"labsupport.{view}"), picture)._repr_mimebundle_)
 
 
 def test_a_trace_is_shown_as_a_picture_in_a_notebook_and_as_text_beside_it():
