@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +15,17 @@ from labsupport.history import Outcome
 from labsupport.view.cards import HintCard, Table, VerdictCard
 from labsupport.view.choices import Choices
 
+NBGRADER = "NBGRADER_EXECUTION"
 SEED = 1  # a check in a notebook draws the same cases every time, so that a learner sees the effect of the code alone
 
 _predictions: dict[str, Prediction] = {}
 
 
 def check(exercise_id: str, *objects: Any, seed: int = SEED) -> VerdictCard:
-    """Check your answer to an exercise; the result is shown, is true when it passed, and never raises for a wrong one.
+    """Check your answer to an exercise; the result is shown, is true when it passed, and raises for no wrong answer.
+
+    Under nbgrader it does: there, a check cell that raises nothing has earned its points
+    (https://nbgrader.readthedocs.io/en/stable/user_guide/faq.html names the variable).
 
     Args:
         exercise_id: such as "12.1".
@@ -28,7 +33,8 @@ def check(exercise_id: str, *objects: Any, seed: int = SEED) -> VerdictCard:
         seed: the cases are drawn from it; a failing check prints the line that replays it.
 
     Raises:
-        LearnerError: there is no such exercise, or the objects are not the ones that it takes.
+        LearnerError: there is no such exercise, or the objects are not the ones that it takes; under nbgrader also that
+            the answer did not pass.
     """
     exercise = catalogue.find(exercise_id)
     if len(objects) != len(exercise.takes):
@@ -45,12 +51,15 @@ def check(exercise_id: str, *objects: Any, seed: int = SEED) -> VerdictCard:
             )
     verdict = run_check(exercise, Answer.of(exercise.takes, objects), seed=seed)
     record.add("check", exercise=exercise.id, outcome=verdict.outcome.value, misconception=verdict.misconception)
-    return VerdictCard(
+    card = VerdictCard(
         verdict,
         title=exercise.title,
         misconception=exercise.misconceptions.get(verdict.misconception, ""),
         next_hint=f'hint("{exercise.id}")' if verdict.outcome is Outcome.FAIL else "",
     )
+    if NBGRADER in os.environ and not card:
+        raise LearnerError(card.text())
+    return card
 
 
 def replay(exercise_id: str, *objects: Any, case: str, seed: int) -> Any:

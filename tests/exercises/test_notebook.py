@@ -53,6 +53,12 @@ def test_a_check_is_recorded(fresh_record):
     assert (entry["kind"], entry["exercise"], entry["outcome"]) == ("check", "00.1", "not started")
 
 
+def test_under_nbgrader_a_wrong_answer_raises_what_its_card_says(monkeypatch):
+    monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
+    with pytest.raises(LearnerError, match=r"NOT STARTED 00\.1"):
+        notebook.check("00.1", UnfinishedEcho)
+
+
 def test_hints_come_one_rung_at_a_time_and_the_last_one_stays():
     assert [notebook.hint("00.1").rung for _ in range(4)] == [1, 2, 3, 3]
     assert notebook.hint("00.1", 1).rung == 1
