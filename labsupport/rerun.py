@@ -39,6 +39,11 @@ class Rerun:
         self._sent = _packed(scenario, self._seeds)
 
     def __enter__(self) -> Rerun:
+        with contextlib.suppress(OSError):  # no more processes may be started here
+            self._begin()
+        return self
+
+    def _begin(self) -> None:
         if self._sent is not None:
             order = "1" if os.environ.get("PYTHONHASHSEED") == "0" else "0"
             self._process = subprocess.Popen(
@@ -52,7 +57,6 @@ class Rerun:
                 self._process.stdin.write(self._sent)
                 self._process.stdin.close()
             self._process.stdin = None  # `communicate` would write to it
-        return self
 
     def __exit__(self, *error: object) -> None:
         if self._process is not None:

@@ -7,6 +7,7 @@ costs it nothing.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
@@ -34,11 +35,13 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> None:
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # where no more threads may be started, nobody watches
+            self._thread.start()
 
     def __exit__(self, kind: type | None, error: BaseException | None, where: TracebackType | None) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def _watch(self) -> None:
         last, since = None, 0.0

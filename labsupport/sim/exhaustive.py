@@ -40,7 +40,7 @@ class Limits:
         timers, crashes, duplicates, timeouts: how many of those a run has at most. A node that crashes is started
             again at once; a timeout is a request given up.
         clients: whether the clients take part.
-        only: the nodes that take part, when not all; the others hear and do nothing.
+        only: the nodes and clients that take part, when not all; nothing happens at the others, and nothing arrives.
     """
 
     states: int = 20_000
