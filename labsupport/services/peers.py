@@ -11,7 +11,7 @@ election lasts (most of a second for etcd) looks like a network that stood still
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from labsupport.errors import LearnerError
 from labsupport.faults import Partition
@@ -43,11 +43,11 @@ class _Words(Stream):
 
 
 class Peers(Relay):
-    """The network between the nodes of a service."""
+    """The network between some nodes, which `nodes` gives."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, nodes: Callable[[], Sequence[Node]]) -> None:
         super().__init__()
-        self.service = service
+        self.nodes = nodes
         self.cuts: frozenset[tuple[str, str]] = frozenset()
         self._callers: dict[Link, str] = {}
         self._asking = False
@@ -73,7 +73,7 @@ class Peers(Relay):
     async def _ask(self) -> None:
         """Ask the operating system, in another thread: that may take longer than an election."""
         links = list(self.links)
-        owners = await self.loop.run_in_executor(None, _owners, self.service._nodes)
+        owners = await self.loop.run_in_executor(None, _owners, self.nodes())
         known = {link: name for link, name in self._callers.items() if link in self.links}
         new = {link: link.near.transport.get_extra_info("peername")[1] for link in links if link not in known}
         self._callers = {**known, **{link: owners.get(port, "") for link, port in new.items()}}
@@ -106,12 +106,19 @@ class PartedService(Service):
         self.partitions = partitions
         self._between: Peers | None = None
 
-    def _fronts(self, real: Sequence[int]) -> list[int]:
-        """The ports at which the nodes reach each other, from those on which they listen for each other."""
+    def _fronts(self, real: Sequence[int], name: str = "") -> list[int]:
+        """The ports at which nodes reach each other, from those on which they listen for each other.
+
+        Args:
+            name: what their names have before the number; that of the system, unless it is given.
+        """
         if not self.partitions:
             return list(real)
-        self._between = Peers(self)
-        return [self._between.front(f"{self.system}-{index}", port) for index, port in enumerate(real)]
+        self._between = self._between or Peers(self._everybody)
+        return [self._between.front(f"{name or self.system}-{index}", port) for index, port in enumerate(real)]
+
+    def _everybody(self) -> list[Node]:
+        return [*self._nodes, *self._others]
 
     def _clean_up(self) -> None:
         super()._clean_up()
@@ -133,7 +140,7 @@ class PartedService(Service):
         """
         between = self._network()
         named = [tuple(map(self._name_of, group)) for group in what]
-        names = [node.name for node in self._nodes]
+        names = [node.name for node in self._everybody()]
         cuts = frozenset(named) if isinstance(what, (set, frozenset)) else Partition(named).cuts(names)
         between.cut(cuts)
 
@@ -153,8 +160,7 @@ class PartedService(Service):
         return self._between
 
     def _name_of(self, node: Node | str) -> str:
-        name = node.name if isinstance(node, Node) else node
-        if name not in {each.name for each in self._nodes}:
-            names = ", ".join(each.name for each in self._nodes)
-            raise LearnerError(f"There is no node {name!r}.", do=f"choose from {names}")
+        name, names = getattr(node, "name", node), [each.name for each in self._everybody()]
+        if name not in names:
+            raise LearnerError(f"There is no node {name!r}.", do=f"choose from {', '.join(names)}")
         return name

@@ -8,8 +8,8 @@ import secrets
 from urllib.parse import urlsplit
 
 from labsupport.services import ports
-from labsupport.services.base import Service
 from labsupport.services.node import Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, patience, resp
 
 # A killed primary is replaced 2.7 s later: 1 s until the sentinels call it down, 1.7 s for their vote. At 300 ms they
@@ -18,7 +18,7 @@ DOWN_AFTER_MS = 1000
 SENTINELS, QUORUM = 3, 2
 
 
-class Redis(Service):
+class Redis(PartedService):
     """A Redis server, or a primary with replicas and three sentinels; clients log in with `url`.
 
     It is `redis-server` where the machine has one, and Valkey otherwise: the open continuation of Redis, with the
@@ -27,6 +27,7 @@ class Redis(Service):
     Args:
         nodes: 1, or 3 for a primary and two replicas.
         port: the port of a single server; a free one is chosen without it.
+        partitions: whether servers and sentinels can be cut off from each other (`partition`, `heal`).
 
     Attributes:
         primary_name: the name under which the sentinels know the primary.
@@ -70,6 +71,8 @@ class Redis(Service):
         servers, sentinels = self._ports[:count], self._ports[count:]
         if self._wanted_port is not None:
             servers = [self._wanted_port]
+        fronts = [*self._fronts(servers), *self._fronts(sentinels, "sentinel")]
+        self._known_at = dict(zip([*servers, *sentinels], fronts, strict=True))
         nodes = [self._server(index, port, servers[0] if index else None) for index, port in enumerate(servers)]
         identities = [secrets.token_hex(20) for _ in sentinels]
         self._planned_sentinels = [
@@ -80,7 +83,9 @@ class Redis(Service):
     def _server(self, index: int, port: int, primary: int | None) -> Node:
         lines = self._settings(port)
         if primary is not None:
-            lines.append(f"replicaof 127.0.0.1 {primary}")
+            lines.append(f"replicaof 127.0.0.1 {self._known_at[primary]}")
+        if self.size > 1:
+            lines.append(f"replica-announce-port {self._known_at[port]}")
         return self._node(f"redis-{index}", port, lines)
 
     def _settings(self, port: int) -> list[str]:
@@ -106,16 +111,18 @@ class Redis(Service):
         lines = [
             f"port {sentinels[index]}",
             f"sentinel myid {identities[index]}",
-            f"sentinel monitor {name} 127.0.0.1 {servers[0]} {QUORUM}",
+            "sentinel announce-ip 127.0.0.1",
+            f"sentinel announce-port {self._known_at[sentinels[index]]}",
+            f"sentinel monitor {name} 127.0.0.1 {self._known_at[servers[0]]} {QUORUM}",
             f"sentinel auth-pass {name} {self.password}",
             f"sentinel down-after-milliseconds {name} {DOWN_AFTER_MS}",
             f"sentinel failover-timeout {name} 5000",
             f"sentinel parallel-syncs {name} {self.size}",
         ]
         # They know each other and the replicas from the start; to find out would take them 2 s, or 10.
-        lines += [f"sentinel known-replica {name} 127.0.0.1 {replica}" for replica in servers[1:]]
+        lines += [f"sentinel known-replica {name} 127.0.0.1 {self._known_at[replica]}" for replica in servers[1:]]
         lines += [
-            f"sentinel known-sentinel {name} 127.0.0.1 {port} {identity}"
+            f"sentinel known-sentinel {name} 127.0.0.1 {self._known_at[port]} {identity}"
             for port, identity in zip(sentinels, identities, strict=True)
             if port != sentinels[index]
         ]
@@ -209,7 +216,8 @@ class Redis(Service):
                         seen = _fields(client.call("SENTINEL", "MASTER", self.primary_name))
                 except (OSError, EOFError, NotYet):
                     continue
-                named = [node for node in self._nodes if node.state == "running" and str(node.port) == seen["port"]]
+                running = [node for node in self._nodes if node.state == "running"]
+                named = [node for node in running if str(self._known_at[node.port]) == seen["port"]]
                 if named and "down" not in seen["flags"] and "failover" not in seen["flags"]:
                     return named[0]
         return None
@@ -221,7 +229,7 @@ class Redis(Service):
         if primary is None or primary is node:
             return node._argv
         # As a careful operator would: alone it would come back as a second primary, until the sentinels notice.
-        return [*node._argv, "--replicaof", "127.0.0.1", str(primary.port)]
+        return [*node._argv, "--replicaof", "127.0.0.1", str(self._known_at[primary.port])]
 
 
 def _fields(flat: list[str]) -> dict[str, str]:

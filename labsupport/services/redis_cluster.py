@@ -19,6 +19,7 @@ class RedisCluster(Redis):
 
     Args:
         nodes: how many primaries, at least 3.
+        partitions: whether they can be cut off from each other (`partition`, `heal`).
 
     >>> with RedisCluster() as cluster:                           # doctest: +SKIP
     ...     client = redis.RedisCluster.from_url(cluster.url)
@@ -27,8 +28,8 @@ class RedisCluster(Redis):
     The rules are those of https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/.
     """
 
-    def __init__(self, nodes: int = 3) -> None:
-        super().__init__(nodes)
+    def __init__(self, nodes: int = 3, *, partitions: bool = False) -> None:
+        super().__init__(nodes, partitions=partitions)
         if self.size < 3:
             raise LearnerError(
                 f"A Redis Cluster has at least 3 primaries, not {nodes}.", do="write RedisCluster(nodes=3)"
@@ -51,15 +52,17 @@ class RedisCluster(Redis):
 
     def _plan(self) -> list[Node]:
         self._ports = ports.draw(self.size, beside=BUS)
+        self._known_at = dict(zip(self._ports, self._fronts([port + BUS for port in self._ports]), strict=True))
         return [self._primary(index, port) for index, port in enumerate(self._ports)]
 
     def _primary(self, index: int, port: int) -> Node:
         lines = ["cluster-enabled yes", "cluster-config-file nodes.conf", "cluster-node-timeout 1000"]
+        lines += ["cluster-announce-ip 127.0.0.1", f"cluster-announce-bus-port {self._known_at[port]}"]
         node = self._node(f"redis-{index}", port, [*self._settings(port), *lines])
         # Everybody knows everybody from the start: no introductions, no distribution of slots.
         known = [
-            f"{number + 1:040x} 127.0.0.1:{each}@{each + BUS} {'myself,' if number == index else ''}master - 0 0 "
-            f"{number + 1} connected {slots.start}-{slots.stop - 1}"
+            f"{number + 1:040x} 127.0.0.1:{each}@{self._known_at[each]} {'myself,' if number == index else ''}master "
+            f"- 0 0 {number + 1} connected {slots.start}-{slots.stop - 1}"
             for number, (each, slots) in enumerate(zip(self._ports, self._shares(), strict=True))
         ]
         known.append(f"vars currentEpoch {self.size} lastVoteEpoch 0")

@@ -10,10 +10,10 @@ import types
 
 import pytest
 
-from labsupport.errors import LearnerError, ServiceError
-from labsupport.services import Etcd, Nats
+from labsupport.errors import LearnerError, ServiceError, SetupError
+from labsupport.services import Etcd, Gearman, Nats, Redis, RedisCluster
 from labsupport.services.peers import Peers
-from labsupport.services.wire import NotYet, http
+from labsupport.services.wire import NotYet, http, resp
 
 WAIT_S = 60.0
 
@@ -38,7 +38,7 @@ def until(condition):
         try:
             if answer := condition():
                 return answer
-        except (OSError, NotYet, ServiceError) as error:
+        except (OSError, EOFError, NotYet, ServiceError) as error:
             answer = error
         assert time.monotonic() < deadline, answer
         time.sleep(0.02)
@@ -98,7 +98,7 @@ def test_nobody_serves_when_all_are_apart(etcd):
 def test_a_cut_may_have_one_direction():
     """Between this process, which is node "a", and a server that is node "b" for the relay."""
     nodes = [types.SimpleNamespace(name="a", pid=os.getpid())]
-    with socket.create_server(("127.0.0.1", 0)) as listener, Peers(types.SimpleNamespace(_nodes=nodes)) as peers:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Peers(lambda: nodes) as peers:
         a = socket.create_connection(("127.0.0.1", peers.front("b", listener.getsockname()[1])), WAIT_S)
         b, _ = listener.accept()
         with a, b:
@@ -121,7 +121,7 @@ def test_a_cut_may_have_one_direction():
 
 
 def test_who_is_no_node_is_behind_no_partition():
-    with socket.create_server(("127.0.0.1", 0)) as listener, Peers(types.SimpleNamespace(_nodes=[])) as peers:
+    with socket.create_server(("127.0.0.1", 0)) as listener, Peers(list) as peers:
         port = peers.front("b", listener.getsockname()[1])
         peers.cut(frozenset({("a", "b"), ("b", "a")}))
         with socket.create_connection(("127.0.0.1", port), WAIT_S) as stranger:
@@ -163,3 +163,41 @@ def test_nats_elects_another_leader_of_the_streams_on_the_larger_side():
         until(lambda: nats.monitor("/jsz", others[0])["meta_cluster"].get("leader") in {other.name for other in others})
         nats.heal()
         until(lambda: len({nats.monitor("/jsz", node)["meta_cluster"].get("leader") for node in nats.nodes}) == 1)
+
+
+def test_a_redis_primary_that_is_cut_off_takes_a_write_that_is_lost():
+    with Redis(nodes=3, partitions=True) as service:
+
+        def ask(node, *command):
+            with resp.Resp(node.port, service.password, timeout_s=5) as client:
+                return client.call(*command)
+
+        first = service.leader()
+        until(lambda: ask(first, "SET", "key", "before"))
+        until(lambda: all(ask(node, "GET", "key") == "before" for node in service.nodes))
+        service.partition([[first]])  # the sentinels are on the other side
+        second = until(lambda: (found := service.leader()) is not first and found)
+        assert ask(first, "SET", "key", "acknowledged") == "OK"
+        assert ask(second, "GET", "key") == "before"
+        service.heal()
+        until(lambda: ask(first, "ROLE")[0] == "slave")
+        until(lambda: ask(first, "GET", "key") == "before")
+
+
+def test_a_redis_cluster_whose_slots_are_apart_refuses_to_answer():
+    with RedisCluster(partitions=True) as service:
+
+        def states():
+            for node in service.nodes:
+                with resp.Resp(node.port, service.password, timeout_s=WAIT_S) as client:
+                    yield client.call("CLUSTER", "INFO").split()[0]
+
+        service.partition([[service.nodes[0]], service.nodes[1:]])
+        until(lambda: set(states()) == {"cluster_state:fail"})
+        service.heal()
+        until(lambda: set(states()) == {"cluster_state:ok"})
+
+
+def test_a_system_that_cannot_be_cut_says_so():
+    with Gearman() as service, pytest.raises(SetupError, match="Gearman cannot be cut off"):
+        service.partition([["gearman-0"]])
