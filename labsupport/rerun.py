@@ -19,6 +19,7 @@ from labsupport.errors import LearnerError
 from labsupport.messages import KNOWN, learners
 from labsupport.sim import swarm
 from labsupport.sim.scenario import Scenario
+from labsupport.trace import Trace
 
 SEEDS = 4
 EVENTS = 300  # of each run; a set that is walked through is walked through soon
@@ -94,9 +95,11 @@ class Rerun:
         return pickle.loads(written) if self._process.returncode == 0 else []
 
 
-def _run(scenario: Scenario, seed: int):
+def _run(scenario: Scenario, seed: int) -> Trace:
     world, _ = swarm.run(scenario, seed, EVENTS, calm=False)
-    trace = world.trace
+    # The text of an exception shows a line of the source, which the other process does not have.
+    records = [record for record in world.trace.records if record[1] != "error"]
+    trace = Trace(world.hosts, records, seed)
     world.discard()
     return trace
 

@@ -46,7 +46,7 @@ LAYERS = {
     "sim": {"errors", "history", "messages", "trace", "faults", "nemesis", "node", "spacetime", "watchdog"},
     "cluster": {"errors", "history", "messages", "trace", "faults", "nemesis", "node", "services"},
     "spacetime": {"errors", "trace"},
-    "rerun": {"errors", "messages", "sim"},
+    "rerun": {"errors", "messages", "sim", "trace"},
     "search": {"errors", "history", "messages", "trace", "faults", "node", "sim", "rerun", "spacetime"},
     "checkers": {"errors", "history", "messages"},
     "workloads": {"errors", "history", "messages", "faults", "node", "cluster", "checkers", "sim"},
