@@ -22,10 +22,12 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLUSTERS = "services = [Nats(nodes=3), Redis(nodes=3), RabbitMQ(nodes=3), Etcd(nodes=3)]"
 JAVA = "services = [ZooKeeper(nodes=3), Kafka(nodes=3), Cassandra(), DynamoDB()]"
+WORKERS = "services = [Gearman(), CeleryWorkers(nodes=2), Etcd(nodes=3, partitions=True)]"  # and what these stand on
 SINGLES = "services = [Nats(), Redis(), RabbitMQ(), Etcd()]"
 PREAMBLE = """
 import json, os, sys, threading, time
 from labsupport.services import Cassandra, DynamoDB, Etcd, Kafka, Nats, RabbitMQ, Redis, ZooKeeper, reaper, start_all
+from labsupport.services import CeleryWorkers, Gearman
 def tell(value):
     print(json.dumps(value), flush=True)
 """

@@ -15,6 +15,7 @@ from tests.services.owners import (
     CLUSTERS,
     JAVA,
     SINGLES,
+    WORKERS,
     Owner,
     leftovers,
     processes_of,
@@ -43,6 +44,14 @@ def test_four_clusters_die_with(group, tmp_path):
 def test_the_systems_written_in_java_die_with_the_owner(tmp_path):
     with Owner(tmp_path, f"{JAVA}; {STARTED}") as owner:
         assert len(owner.hear()) == 8
+        owner.kill()
+        wait_until_nothing_is_left(tmp_path, LIMIT_S)
+
+
+def test_workers_with_their_pools_and_a_cluster_behind_a_relay_die_with_the_owner(tmp_path):
+    with Owner(tmp_path, f"{WORKERS}; {STARTED}") as owner:
+        assert len(owner.hear()) == 6
+        assert len(processes_of(tmp_path)) >= 6 + 2 + 2 + 2  # nodes, pools, broker and store, owner and guard
         owner.kill()
         wait_until_nothing_is_left(tmp_path, LIMIT_S)
 
