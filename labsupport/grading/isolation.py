@@ -36,6 +36,7 @@ class Limits:
     """What one process (`memory_mb`, `file_mb`, `open_files`, `cpu_s`) and all of one exercise may use."""
 
     memory_mb: int = 768
+    total_mb: int = 1536
     file_mb: int = 64
     open_files: int = 512
     processes: int = 96

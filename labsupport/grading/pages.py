@@ -24,7 +24,8 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62em;margin:2em auto;
  padding:0 1em;overflow-wrap:anywhere;--jp-ui-font-color1:var(--ink);--jp-layout-color1:var(--paper)}
 table{border-collapse:collapse;margin:1em 0}caption{text-align:left;font-weight:bold;padding:4px 0}
-th,td{overflow-wrap:normal;text-align:left;vertical-align:top;padding:4px 14px 4px 0;border-bottom:1px solid var(--line)}
+th,td{overflow-wrap:normal;text-align:left;vertical-align:top}
+th,td{padding:4px 14px 4px 0;border-bottom:1px solid var(--line)}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .bar{display:inline-block;height:.8em;background:var(--bar);print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .note{border-left:5px solid #D55E00;padding:2px 12px}.scroll{overflow-x:auto}

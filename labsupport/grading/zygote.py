@@ -24,12 +24,15 @@ import select
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 from labsupport.grading import isolation
 
 HIGH = 400  # descriptors wait above this number while those below it are put in their places
 MOST_FDS = 64
+LOOK_S = 0.25  # how often the memory of all processes together is looked at
+SMALL_PAGES = 20_000  # 80 MB: a forked process begins with a third of that, all of it shared
 
 
 def main(fd: int) -> int:
@@ -85,7 +88,9 @@ def _lead(line: socket.socket, settings: dict[str, Any]) -> None:
     statuses: dict[int, int] = {}  # process -> the pipe that waits for its exit status
     _tell(line, {"pid": os.getpid()}, os.getpid())
     while True:
-        ready, _, _ = select.select([line, wake], [], [])
+        ready, _, _ = select.select([line, wake], [], [], LOOK_S if statuses else None)
+        if settings["isolated"] and statuses and _memory_mb() > settings["limits"]["total_mb"]:
+            os.kill(-1, signal.SIGKILL)  # everybody in this namespace but us
         if wake in ready:
             with contextlib.suppress(BlockingIOError):
                 os.read(wake, 1024)
@@ -122,6 +127,21 @@ def _tell(line: socket.socket, told: dict[str, Any], pid: int) -> None:
     handle = os.pidfd_open(pid)
     line.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [handle]))])
     os.close(handle)
+
+
+def _memory_mb() -> float:
+    """What the processes here hold together; pages that they share count once."""
+    total = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name != "1":
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                _, resident, shared = map(int, Path(f"/proc/{name}/statm").read_text("ascii").split()[:3])
+                if (
+                    resident - shared > SMALL_PAGES
+                ):  # the others hold little of their own, and this file is dear to read
+                    rollup = Path(f"/proc/{name}/smaps_rollup").read_text("ascii")
+                    total += int(rollup.partition("\nPss:")[2].split()[0])
+    return total / 1024
 
 
 def _is_empty(scratch: str) -> bool:

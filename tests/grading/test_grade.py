@@ -15,7 +15,7 @@ import pytest
 from grading_course import RIGHT
 
 from labsupport.errors import LearnerError
-from labsupport.grading import results
+from labsupport.grading import isolation, results
 from tests.grading.classes import CORPUS, graded, outcomes, sandboxed
 
 PROGRAM = """
@@ -129,6 +129,15 @@ def test_a_grader_that_is_killed_goes_on_to_equal_results(small, tmp_path):
     keys = [tuple(line["key"]) for line in lines if "key" in line]
     assert len(keys) == len(set(keys)) == 15
     assert [outcomes(one) for one in found.learners] == [outcomes(one) for one in small[0].learners]
+
+
+def test_the_memory_of_all_processes_together_is_bounded(tmp_path):
+    take = "import os, time\n        os.fork()\n        much = bytearray(b'x') * 120_000_000\n        time.sleep(600)"
+    hand_in(tmp_path / "in", {"ann": RIGHT | {"99.1": RIGHT["99.1"].replace("self.time += 1", take, 1)}})
+    found = graded([tmp_path / "in"], tmp_path / "out", limits=isolation.Limits(total_mb=150))
+    first, *others = found.learners[0].papers[0].marked
+    assert "ended by signal 9" in first.verdict.summary
+    assert all(one.verdict for one in others)
 
 
 def test_only_some_exercises(small, tmp_path):
