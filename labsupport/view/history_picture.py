@@ -161,7 +161,7 @@ class _Drawing:
             y = self._y(min(rows))
             yield f'<text x="8" y="{y + 4:g}" fill="currentColor" font-weight="600">{escape(client)}</text>'
             for row in sorted(set(rows)):
-                line = f"M{self.left:g} {self._y(row):g}H{self.right - 6:g}"
+                line = f"M{self.left:g} {self._y(row) + TALL / 2:g}H{self.right - 6:g}"  # the boxes stand on it
                 yield f'<path d="{line}" stroke="currentColor" stroke-opacity=".3"/>'
 
     def _boxes(self) -> Iterator[str]:
@@ -175,8 +175,7 @@ class _Drawing:
             number = f"{marked.index(op) + 1}." if proof else ""
             yield (
                 f"<g><title>{escape(repr(op))}</title>"
-                f'<path d="{shape}" fill="var(--jp-layout-color0,var(--vscode-editor-background,Canvas))" '
-                f'stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}"/>'
+                f'<path d="{shape}" stroke="{colour}" stroke-width="{wide}" stroke-dasharray="{dashes}"/>'
                 f'<text x="{begin + 7:g}" y="{y + 18:g}" fill="currentColor"><tspan font-weight="700">{number}</tspan> '
                 f"{escape(op.text)}{' ...' if op.returned is None else ''}</text></g>"
             )
