@@ -92,9 +92,7 @@ class Scene:
     def _play(self, end_s: float) -> None:
         """Let time pass, a little at a time: a storm would have no end otherwise."""
         while self.world.now_s < end_s:
-            before = self.world.events
-            self.play.advance(self.world, min(end_s, self.world.now_s + 0.25), 2 * STORM)
-            if self.world.events - before >= 2 * STORM:
+            if not self.play.advance(self.world, min(end_s, self.world.now_s + 0.25), 2 * STORM):
                 self._reject_storm()
 
     def _judge_answers(self, hello: Sequence[Asked]) -> None:

@@ -49,7 +49,7 @@ class Scene:
         self.play = play
         self.world: World = play.world(nodes, faults=Faults(link=LINK, plan=plan))
         self.names = list(self.world.hosts)
-        play.advance(self.world, until_s)
+        play.to_the_end(self.world, until_s)
         self.words = list(self._words())
 
     def _words(self):

@@ -16,12 +16,13 @@ from labsupport.errors import LabError
 from labsupport.exercises.checking import Run
 from labsupport.exercises.standins import Raised
 from labsupport.exercises.worlds import Nodes
-from labsupport.messages import Message, body, packed_body, text
+from labsupport.messages import Error, Message, RequestFailed, body, packed_body, text
 from labsupport.node import Node
 from labsupport.sim.world import World
 from labsupport.spacetime import drawn
 from labsupport.trace import Trace
 
+MOST_EVENTS = 60_000  # in one run; a right answer needs a third of that at most
 LINES = 28  # of a drawing in a verdict: what fits on a screen beside the rest
 STIMULI = ("start", "restart", "deliver", "timer", "wake", "timeout")
 
@@ -47,11 +48,16 @@ class Play:
         self.shown = World(kind, nodes=nodes, seed=self.random.randrange(10**6), **options)
         return self.shown
 
-    def advance(self, world: World, until_s: float, most_events: int = 100_000) -> None:
-        """Let a world run; an exception of the learner's code ends the check."""
+    def advance(self, world: World, until_s: float, most_events: int = MOST_EVENTS) -> bool:
+        """Let a world run; an exception of the learner's code ends the check.
+
+        Returns:
+            Whether it has come to that time; if not, there were more events than `most_events`.
+        """
+        before = world.events
         violated = world.advance(until_s, max_events=most_events)
         if violated is None:
-            return
+            return world.events - before < most_events
         error = violated.error
         if not isinstance(error, (LabError, Raised)) and self.run is not None:
             raise error  # of a client: a bug of the course
@@ -66,6 +72,18 @@ class Play:
             expected=error.do if isinstance(error, LabError) else "no exception",
             got=error.cause if isinstance(error, LabError) else violated.sentence,
         )
+
+    def to_the_end(self, world: World, until_s: float) -> None:
+        """Let a world run, and refuse a storm of messages."""
+        if not self.advance(world, until_s):
+            self.reject(
+                "",
+                f"in {world.now_s:.2f} s there were {world.events:,} events, and there was no end to it",
+                world,
+                excerpt(world, list(world.hosts)[:4], first=True),
+                expected="a few messages now and then",
+                got="a storm: each message brings about more than one other",
+            )
 
     def reject(self, name: str, summary: str, world: World, evidence: Sequence[str], **sides: object) -> NoReturn:
         """End the check: the answer is wrong, as this world has shown."""
@@ -261,6 +279,8 @@ def client(plan: Sequence[Asked], patience_s: float = 1.0) -> type[Node]:
                     reply = await ctx.rpc(asked.dest, asked.request, timeout_s=patience_s / asked.tries)
                 except TimeoutError:
                     continue
+                except RequestFailed as refused:
+                    reply = Error(refused.code, refused.text)
                 asked.answer, asked.answered_s = body(reply), ctx.now()
                 return
 
