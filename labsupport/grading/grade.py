@@ -87,7 +87,8 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
     handed = _handed(places, list(pristine.values()), out, problems)
     out.mkdir(parents=True, exist_ok=True)
     weak = sandbox.weaknesses()
-    if elsewhere() and not weak:
+    isolated = not weak
+    if elsewhere() and isolated:
         weak = [f"{', '.join(elsewhere())} names a server elsewhere, so submitted code can reach the network."]
     with Journal(out) as journal:
         seed = next(value for value in (options.seed, journal.seed, secrets.randbelow(10**6)) if value is not None)
@@ -97,7 +98,7 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
         settings = {
             "modules": list(pristine),
             "path": list(options.path),
-            "isolated": not weak or bool(elsewhere()),
+            "isolated": isolated,
             "seed": seed,
             "timeout_s": options.timeout_s,
             "cell_s": options.cell_s,

@@ -8,6 +8,7 @@ import sys
 import psutil
 
 from labsupport.grading import grade
+from labsupport.services import guard, reaper
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
 sys.path.insert(0, str(CORPUS))  # the workers import its modules by their plain names, and so do the tests
@@ -26,9 +27,11 @@ def outcomes(learner) -> dict[str, str]:
 
 
 def sandboxed() -> list[int]:
-    """The processes of all sandboxes on this machine."""
+    """The processes of the sandboxes that this process has started, or that processes did which it started."""
+    mark = reaper.env({})[guard.MARKER]
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        if "labsupport.grading.zygote" in (process.info["cmdline"] or []):
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        ours = mark in (process.info["environ"] or {}).get(guard.MARKER, "")
+        if ours and "labsupport.grading.zygote" in (process.info["cmdline"] or []):
             found.append(process.pid)
     return found

@@ -15,7 +15,8 @@ import pytest
 from grading_course import RIGHT
 
 from labsupport.errors import LearnerError
-from labsupport.grading import isolation, results
+from labsupport.grading import isolation, results, sandbox
+from labsupport.services import reaper
 from tests.grading.classes import CORPUS, graded, outcomes, sandboxed
 
 PROGRAM = """
@@ -110,7 +111,7 @@ def test_the_same_command_again_grades_nothing_twice(small):
 
 def test_a_grader_that_is_killed_goes_on_to_equal_results(small, tmp_path):
     before = set(sandboxed())
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([".", str(CORPUS)])}
+    environment = reaper.env({**os.environ, "PYTHONPATH": os.pathsep.join([".", str(CORPUS)])})
     command = [sys.executable, "-c", PROGRAM, str(small[1].parent / "in"), str(tmp_path / "out"), str(CORPUS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as grader:
         while int(grader.stdout.readline()) < 4:
@@ -138,6 +139,17 @@ def test_the_memory_of_all_processes_together_is_bounded(tmp_path):
     first, *others = found.learners[0].papers[0].marked
     assert "ended by signal 9" in first.verdict.summary
     assert all(one.verdict for one in others)
+
+
+def test_where_namespaces_are_refused_grading_goes_on_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sandbox, "weaknesses", lambda: ["nothing is shut in"])
+    before = set(sandboxed())
+    many = "for _ in range(20): __import__('subprocess').Popen(['sleep', '600'])"
+    hand_in(tmp_path / "in", {"ann": RIGHT | {"99.1": f"{RIGHT['99.1']}\n{many}", "99.2": RIGHT["99.5"]}})
+    found = graded([tmp_path / "in"], tmp_path / "out")
+    assert outcomes(found.learners[0]) == dict.fromkeys(RIGHT, "pass") | {"99.2": "fail"}
+    assert set(sandboxed()) - before == set()
+    assert "nothing is shut in" in (tmp_path / "out" / "index.html").read_text("utf-8")
 
 
 def test_only_some_exercises(small, tmp_path):
