@@ -31,11 +31,16 @@ SYSTEMS_OF = {
     "nats": ("nats",),
     "grpc": ("etcd",),
     "gearman": ("gearman",),
+    "kazoo": ("zookeeper",),
+    "cassandra": ("cassandra",),
+    "botocore": ("dynamodb",),
+    "cimpl": ("kafka",),  # confluent-kafka's errors, which are of one class and have names
 }
-EVERY_SYSTEM = ("rabbitmq", "redis", "nats", "etcd", "gearman")
+EVERY_SYSTEM = tuple(dict.fromkeys(system for systems in SYSTEMS_OF.values() for system in systems))
+KAFKA_LOST = re.compile(r"TIMED_OUT|TRANSPORT|BROKERS_DOWN|NOT_ENOUGH_REPLICAS|NOT_AVAILABLE|NOT_COORDINATOR|_STATE$")
 SPEAKS_OF_A_CONNECTION = re.compile(
     r"Connection|Connect|Timeout|TimedOut|StreamLost|WrongState|NoServers|NoResponders|Unavailable|NoStreamResponse"
-    r"|MasterNotFound|SlaveNotFound|Nack|BusyLoading|OperationalError"
+    r"|MasterNotFound|SlaveNotFound|Nack|BusyLoading|OperationalError|NoHostAvailable|SessionExpired"
 )
 FILES = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -100,6 +105,9 @@ def _systems_of(error: BaseException) -> tuple[str, ...]:
         code = getattr(error, "code", lambda: None)()
         lost = getattr(code, "name", "") in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
         return SYSTEMS_OF["grpc"] if lost else ()
+    if package == "cimpl":
+        name = getattr(error.args[0] if error.args else None, "name", str)()
+        return SYSTEMS_OF["cimpl"] if KAFKA_LOST.search(name) else ()
     if package in SYSTEMS_OF:
         kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == package]
         return SYSTEMS_OF[package] if any(map(SPEAKS_OF_A_CONNECTION.search, kinds)) else ()

@@ -129,7 +129,11 @@ class Kafka(JavaService):
     def in_sync(self, topic: str, partition: int = 0) -> list[Node]:
         """The brokers whose copy of a partition is complete, as its leader sees it."""
         leader = self.leader_of(topic, partition)
-        numbers = kafka.metadata(leader.port, topic, timeout_s=1.0).in_sync[topic, partition]
+
+        def ask() -> list[int]:
+            return kafka.metadata(leader.port, topic, timeout_s=1.0).in_sync[topic, partition]
+
+        numbers = self._until(ask, "the list of copies", timeout_s=15.0, watch=())
         return [self._nodes[number - 1] for number in sorted(numbers)]
 
     def _find_leader_of(self, topic: str, partition: int) -> Node | None:

@@ -12,7 +12,7 @@ from cassandra.policies import RoundRobinPolicy
 from cassandra.query import SimpleStatement
 
 from labsupport.errors import ServiceError
-from labsupport.services import Cassandra
+from labsupport.services import Cassandra, broken
 from tests.services.owners import listeners_of, until
 
 ONE, QUORUM, ALL = ConsistencyLevel.ONE, ConsistencyLevel.QUORUM, ConsistencyLevel.ALL
@@ -79,8 +79,10 @@ def test_every_node_has_its_share_and_a_majority_does_without_one(ring):
         write = at(QUORUM, f"INSERT INTO {name} (k, v) VALUES ('a', 'meanwhile')")
         until(lambda: _done(client, write), limit_s=60)
         assert client.execute(at(QUORUM, f"SELECT v FROM {name} WHERE k = 'a'")).one().v == "meanwhile"
-        with pytest.raises((cassandra.Unavailable, cassandra.WriteTimeout)):
+        with pytest.raises((cassandra.Unavailable, cassandra.WriteTimeout)) as caught:
             client.execute(at(ALL, f"INSERT INTO {name} (k, v) VALUES ('a', 'all')"))
+        shown = broken.explanation(caught.value, {"ring": ring})
+        assert "cassandra-1 of Cassandra does not run" in shown.what and "ring.nodes[1].restart()" in shown.do
         ring.nodes[1].restart()
         until(lambda: _done(client, at(ALL, f"SELECT v FROM {name} WHERE k = 'a'")), limit_s=60)
 

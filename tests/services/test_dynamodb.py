@@ -8,7 +8,7 @@ import botocore.exceptions
 import pytest
 
 from labsupport.errors import LearnerError, ServiceError
-from labsupport.services import DynamoDB
+from labsupport.services import DynamoDB, broken
 
 ONCE = botocore.config.Config(retries={"total_max_attempts": 1})
 IMPATIENT = ONCE.merge(botocore.config.Config(read_timeout=1))
@@ -83,8 +83,10 @@ def test_a_frozen_server_answers_when_it_goes_on(service, client):
 def test_a_killed_server_comes_back_empty_on_the_same_port(service, client, table):
     port = service.port
     service.nodes[0].kill()
-    with pytest.raises(botocore.exceptions.EndpointConnectionError):
+    with pytest.raises(botocore.exceptions.EndpointConnectionError) as caught:
         client.list_tables()
+    shown = broken.explanation(caught.value, {"dynamodb": service})
+    assert "it was killed in this notebook" in shown.what and "dynamodb.nodes[0].restart()" in shown.do
     service.nodes[0].restart()
     assert service.port == port and client.list_tables()["TableNames"] == []
     client.create_table(

@@ -10,7 +10,7 @@ from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError
 
 from labsupport.errors import ServiceError
-from labsupport.services import ZooKeeper
+from labsupport.services import ZooKeeper, broken
 from tests.services.owners import listeners_of
 
 
@@ -66,8 +66,10 @@ def test_what_was_acknowledged_survives_a_kill_and_a_restart(single):
 def test_a_frozen_server_answers_when_it_goes_on(single):
     with client(single.hosts) as session:
         single.nodes[0].pause()
-        with pytest.raises(KazooTimeoutError):
+        with pytest.raises(KazooTimeoutError) as caught:
             session.get_async("/").get(timeout=0.3)
+        shown = broken.explanation(caught.value, {"zookeeper": single})
+        assert "zookeeper-0 of ZooKeeper is frozen" in shown.what and "zookeeper.nodes[0].resume()" in shown.do
         single.nodes[0].resume()
         assert session.retry(session.exists, "/zookeeper")
 
