@@ -2,8 +2,9 @@
 
 Half of the time until a Java program answers goes into reading and checking its classes. A file in the cache holds them
 as they are in memory (an archive of "class data sharing", https://openjdk.org/jeps/350); the first start of a system
-makes it, in some seconds. With it, and with the compiler that starts faster but ends with slower code, ZooKeeper
-answers after a third of the time, Kafka and Cassandra after half of it.
+makes it, in some seconds. With it, the simplest garbage collector, and the compiler that starts faster but ends with
+slower code, ZooKeeper answers after 0.2 s instead of 0.3, Kafka after 0.8 s instead of 2.1, Cassandra after 2.1 instead
+of 4.8 (medians, on two cores).
 """
 
 from __future__ import annotations
