@@ -88,8 +88,11 @@ class JavaService(Service):
 
     def _prepared(self) -> Path | None:
         """The archive for this system, made if it is not there; None where that is not possible."""
+        program = Path(os.path.realpath(self._runtime.path))
+        if not (program.parent.parent / "lib" / "server" / "classes.jsa").exists():
+            return None  # ours would stand on Java's own archive, which the wheel's Java has not
         name = f"{self.system}{'' if self.one_archive or self.size == 1 else '-cluster'}"
-        key = f"{self._runtime.version} {os.path.realpath(self._runtime.path)} {self._class_path} {self.options}"
+        key = f"{self._runtime.version} {program} {self._class_path} {self.options}"
         archive = sources.cache_directory() / "java" / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:12]}.jsa"
         with _one_at_a_time, contextlib.suppress(LabError, OSError):  # it only costs time to do without
             if not archive.exists() and archive not in _without:
