@@ -105,6 +105,8 @@ def pack(kind: type[Node]) -> bytes:
     names = {module.__name__ for module in modules} | {"__main__"}
     heard = contract.handlers_of(kind)
     messages = {wire: made for wire, made in KNOWN.items() if made.__module__ in names or wire in heard}
+    for module in reversed(modules):  # its own go before those of other modules that have the same name
+        messages |= {made.wire_type: made for made in vars(module).values() if _is_message(made)}
     messages = {wire: made for wire, made in messages.items() if not _is_our_own(made)}
     written = io.BytesIO()
     pickle.dump([entry or os.getcwd() for entry in sys.path], written)
@@ -126,6 +128,10 @@ def _own_modules(kind: type[Node]) -> list[ModuleType]:
     names = dict.fromkeys(base.__module__ for base in kind.__mro__ if base not in (Node, object))
     ours = [name for name in names if name != "__main__" and not name.startswith("labsupport.")]
     return [sys.modules[name] for name in ours if name in sys.modules]
+
+
+def _is_message(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Message) and thing is not Message
 
 
 def _is_our_own(made: type[Message]) -> bool:
