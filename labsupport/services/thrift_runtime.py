@@ -47,7 +47,7 @@ def build(path: Path, package: str) -> ModuleType:
         if kind.__module__ == read.__name__:
             setattr(module, kind.__name__, known.get(kind, kind))
     for name, value in vars(read).items():
-        if name.isupper() and not name.startswith("_"):
+        if name.isupper() and not name.startswith("_") and not isinstance(value, type):  # a constant, no struct
             setattr(module, name, _constant(value, known))
     for service in read.__thrift_meta__["services"]:
         setattr(module, service.__name__, _service(service, known))

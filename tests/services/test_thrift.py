@@ -15,12 +15,13 @@ from labsupport.services import thrift
 SHOP = """
 namespace py store.api
 enum Size { SMALL = 1, LARGE = 2 }
+struct URL { 1: string text }
 const i32 LIMIT = 7
 typedef i64 Cents
 struct Item {
     1: required string sku, 2: i32 qty = 1, 3: optional list<string> tags, 4: map<string, Cents> prices,
     5: Size size, 6: binary raw, 7: double weight, 8: set<i16> codes, 9: bool fresh, 10: optional Item inner,
-    12: list<list<Item>> pairs
+    12: list<list<Item>> pairs, 13: URL page
 }
 const Item FIRST = {"sku": "first"}
 exception SoldOut { 1: string sku, 2: i32 left }
@@ -141,7 +142,7 @@ def connected(shops):
 def test_both_ways_give_the_same_names(shops):
     with_compiler, without = ({name for name in dir(shops[way]) if not name.startswith("__")} for way in WAYS)
     assert with_compiler == without == {
-        *("Base", "FIRST", "Item", "LIMIT", "Shop", "Size", "SoldOut", "generated")
+        *("Base", "FIRST", "Item", "LIMIT", "Shop", "Size", "SoldOut", "URL", "generated")
     }  # fmt: skip
     assert shops[True].LIMIT == shops[False].LIMIT == 7 and shops[False].FIRST.sku == "first"
     assert (shops[True].generated / "Shop.py").is_file() and shops[False].generated is None
