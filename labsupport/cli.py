@@ -26,6 +26,7 @@ TESTED = (
     "gearman",
     "celery",
     "thrift",
+    "spark",
 )  # the extras without which some test cannot run
 
 

@@ -52,6 +52,14 @@ CLAIMS = {
         "raise-run": ["1 UNKNOWN", "2 OUT_OF_RANGE"],
         "gone-run": ["DEADLINE_EXCEEDED"],
     },
+    "03_thrift": {
+        "shop": ["Item(sku='book', quantity=300)"],
+        "undeclared-run": ["7.0", "CannotCalculate: I can only add", "Internal error", "11.0"],
+        "bytes": ["19 bytes", "10 bytes", "36 bytes"],
+        "type-run": ["quantity=None"],
+        "more-versions": ["pieces=300", "Item(title='book', quantity=None)"],
+        "late-run": ["Item(sku='slow', quantity=1)"],
+    },
     "04_nats": {
         "document-run": ["no attribute 'channel'"],
         "late-run": ["['four', 'five']"],

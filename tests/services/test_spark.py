@@ -1,8 +1,4 @@
-"""Spark: work that is done again when an executor or a worker dies. Only where the extra `spark` is installed.
-
-It is 0.5 GB, and pip builds it for minutes, so continuous integration does without; `python3 -m labsupport fetch`
-brings it.
-"""
+"""Spark: work that is done again when an executor or a worker dies."""
 
 from __future__ import annotations
 

@@ -1,0 +1,13 @@
+"""Says that it cannot, and not what."""
+
+
+class Calculator:
+    def __init__(self, api):
+        self.api = api
+
+    def calculate(self, operation, left, right):
+        if operation not in (1, 2, 3, 4):
+            raise self.api.CannotCalculate()
+        if operation == 4 and right == 0:
+            raise self.api.CannotCalculate()
+        return {1: left + right, 2: left - right, 3: left * right}.get(operation) if operation < 4 else left / right

@@ -1,0 +1,13 @@
+"""Has no result where there is none."""
+
+
+class Calculator:
+    def __init__(self, api):
+        self.api = api
+
+    def calculate(self, operation, left, right):
+        if operation not in (1, 2, 3, 4):
+            return None
+        if operation == 4 and right == 0:
+            return None
+        return {1: left + right, 2: left - right, 3: left * right}.get(operation) if operation < 4 else left / right

@@ -1,0 +1,13 @@
+"""Returns what it should raise."""
+
+
+class Calculator:
+    def __init__(self, api):
+        self.api = api
+
+    def calculate(self, operation, left, right):
+        if operation not in (1, 2, 3, 4):
+            return self.api.CannotCalculate(operation, "no such operation")
+        if operation == 4 and right == 0:
+            return self.api.CannotCalculate(operation, "division by zero")
+        return {1: left + right, 2: left - right, 3: left * right}.get(operation) if operation < 4 else left / right
