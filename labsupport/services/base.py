@@ -9,6 +9,7 @@ A subclass says how its nodes are started (`_plan`), in which order (`_bring_up`
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import html
 import os
@@ -293,6 +294,24 @@ class Service:
                 f"No node of {self.title} is running ({states}).", do="call .restart() or .resume() on one"
             )
         return running
+
+    def _answers(self, ask: Callable[[Node], Value]) -> list[Value]:
+        """What the running nodes answer; one that gives no answer is left out."""
+        found = []
+        for node in self._nodes:
+            if node.state == "running":
+                with contextlib.suppress(OSError, EOFError, ValueError, KeyError, NotYet):
+                    found.append(ask(node))
+        return found
+
+    def _latest_leader(self, term_of: Callable[[Node], int]) -> Node | None:
+        """The node that says it leads in the latest term: one that was frozen may not know of the next.
+
+        Args:
+            term_of: the term in which a node says that it leads; raises `NotYet` if it does not say so.
+        """
+        claims = self._answers(lambda node: (term_of(node), node)) if self._most_run() else []
+        return max(claims, key=lambda claim: claim[0], default=(0, None))[1]
 
     def leader(self, timeout_s: float = 10.0) -> Node:
         """The node that leads the cluster now; waits for an election to end.

@@ -101,23 +101,19 @@ class Etcd(PartedService):
         return http.request(self._peers[self._nodes.index(node)], "/version", timeout_s=timeout_s)["etcdcluster"]
 
     def _find_leader(self) -> Node | None:
-        """The member that calls itself the leader in the latest term: one that was frozen may not know of the next."""
-        if not self._most_run():
-            return None
-        claims = []
-        for node in self._nodes:
-            if node.state == "running":
-                try:
-                    status = http.request(node.port, "/v3/maintenance/status", {})
-                except (OSError, ValueError, NotYet):
-                    continue
-                if status.get("leader", "0") == status["header"]["member_id"]:
-                    claims.append((int(status["raftTerm"]), node))
-        return max(claims, key=lambda claim: claim[0])[1] if claims else None
+        return self._latest_leader(_term_led_by)
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)
         http.request(address.port, "/v3/kv/range", {"key": READY_KEY}, timeout_s=1.0, host=address.hostname)
+
+
+def _term_led_by(node: Node) -> int:
+    """The term in which a member says that it leads."""
+    status = http.request(node.port, "/v3/maintenance/status", {})
+    if status.get("leader", "0") != status["header"]["member_id"]:
+        raise NotYet("it follows")
+    return int(status["raftTerm"])
 
 
 def _members(node: Node) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import functools
 import secrets
 from collections.abc import Callable
@@ -141,12 +140,7 @@ class Kafka(JavaService):
 
     def _latest(self, ask: Callable[[Node], tuple[int, int]]) -> Node | None:
         """The node that leads by the answers of all: each an epoch and a number, of which the latest epoch counts."""
-        claims = []
-        for node in self._nodes:
-            if node.state == "running":
-                with contextlib.suppress(OSError, EOFError, KeyError, NotYet):
-                    claims.append(ask(node))
-        number = max(claims)[1] if claims else -1
+        _, number = max(self._answers(ask), default=(0, -1))
         leader = self._nodes[number - 1] if number > 0 else None  # -1: nobody leads
         return leader if leader and leader.state == "running" else None
 

@@ -98,20 +98,16 @@ class ZooKeeper(JavaService):
             zookeeper.session(node.port, timeout_s)
 
     def _find_leader(self) -> Node | None:
-        """The server that calls itself the leader of the latest epoch: one that was frozen may not know of the next."""
-        if not self._most_run():
-            return None
-        claims = []
-        for node in self._nodes:
-            if node.state == "running":
-                try:
-                    state = zookeeper.command(node.port, "srvr")
-                except (OSError, EOFError):
-                    continue
-                if state.get("Mode") in ("leader", "standalone"):
-                    claims.append((int(state["Zxid"], 16) >> 32, node))
-        return max(claims, key=lambda claim: claim[0])[1] if claims else None
+        return self._latest_leader(_epoch_led_by)
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)
         zookeeper.session(address.port or 2181, 1.0, address.hostname)
+
+
+def _epoch_led_by(node: Node) -> int:
+    """The epoch in which a server says that it leads: the upper half of a transaction's number."""
+    state = zookeeper.command(node.port, "srvr")
+    if state.get("Mode") not in ("leader", "standalone"):
+        raise NotYet("it follows")
+    return int(state["Zxid"], 16) >> 32
