@@ -107,6 +107,21 @@ class Context(abc.ABC):
         """Say for the record that something has happened, such as ``ctx.note("leader", term=3)``."""
 
 
+def made(kind: type[Node]) -> Node:
+    """A new node of a class.
+
+    Raises:
+        LearnerError: its ``__init__`` wants arguments.
+    """
+    try:
+        return kind()
+    except TypeError as error:
+        raise LearnerError(
+            f"{kind.__name__}() could not be made: {error}.",
+            do="let __init__ take no arguments; what a node needs to know comes from ctx in on_start",
+        ) from error
+
+
 def handlers_of(kind: type[Node]) -> dict[str, Callable]:
     """The handlers of a node class by the wire type of their message.
 
@@ -168,6 +183,20 @@ def unknown_timer(name: str, timer: str, there: Iterable[str]) -> LearnerError |
 @functools.lru_cache(maxsize=1000)
 def _near_timer(timer: str, there: frozenset[str]) -> str:
     return next(iter(difflib.get_close_matches(timer, sorted(there), n=1, cutoff=0.8)), "")
+
+
+def check_duration(name: str, call: str, seconds: Any) -> None:
+    """Refuse what is no time span.
+
+    Raises:
+        LearnerError: see `bad_duration`.
+    """
+    try:
+        if 0 <= seconds < float("inf"):
+            return
+    except TypeError:
+        pass
+    raise bad_duration(name, call, seconds)
 
 
 def bad_duration(name: str, call: str, seconds: Any) -> LearnerError:

@@ -210,13 +210,7 @@ class Host:
         life = f"/{self.life}" if self.life else ""
         stream = random.Random(None if self.seed is None else f"{self.seed}/node/{self.name}{life}")
         self.ctx = RealContext(self, self.name, tuple(name for name in names if name != self.name), stream)
-        try:
-            self.node = self.kind()
-        except TypeError as error:
-            raise LearnerError(
-                f"{self.kind.__name__}() could not be made: {error}.",
-                do="let __init__ take no arguments; what a node needs to know comes from ctx in on_start",
-            ) from error
+        self.node = contract.made(self.kind)
         self._go_on(self.node.on_start(self.ctx), "on_start")
         self.write(source, {"type": "init_ok", "in_reply_to": body.get("msg_id")})
         for message in self._early:

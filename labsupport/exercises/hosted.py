@@ -140,11 +140,11 @@ class Hosted(Core):
             self._asked = (msg_id, dest, kind.wire_type, fields)  # until its time limit is known, see `_after`
 
     def _after(self, host: Host, seconds: float, wait: Wait, call: str) -> None:
-        _check_span(host, call, seconds)
+        contract.check_duration(host.name, call, seconds)
         self.deed(call, *(self._asked if call == "rpc" else (wait.token,)), seconds)
 
     def _arm(self, host: Host, name: str, seconds: float) -> None:
-        _check_span(host, "set_timer", seconds)
+        contract.check_duration(host.name, "set_timer", seconds)
         host.timers[name] = 0
         self.deed("timer", plain(name), seconds)
 
@@ -165,15 +165,6 @@ class Hosted(Core):
 
 def _nothing(record: tuple) -> None:
     """Nobody reads the records of this side."""
-
-
-def _check_span(host: Host, call: str, seconds: Any) -> None:
-    try:
-        if 0 <= seconds < float("inf"):
-            return
-    except TypeError:
-        pass
-    raise contract.bad_duration(host.name, call, seconds)
 
 
 def _raised(world: Core, error: Exception) -> tuple:

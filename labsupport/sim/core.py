@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 from labsupport import node as contract
-from labsupport.errors import LearnerError
 from labsupport.messages import WHOLE, Error, Message, RequestFailed, not_a_message, plain
 from labsupport.node import Node
 from labsupport.sim import guard
@@ -108,13 +107,7 @@ class Core:
         host.forget()
         host.up, host.hears, self._spawned = True, True, []
         host.ctx = self._make_context(host)
-        try:
-            host.node = host.kind()
-        except TypeError as error:
-            raise LearnerError(
-                f"{host.kind.__name__}() could not be made: {error}.",
-                do="let __init__ take no arguments; what a node needs to know comes from ctx in on_start",
-            ) from error
+        host.node = contract.made(host.kind)
         host.on_timer = getattr(host.node, "on_timer", None)
         result = host.node.on_start(host.ctx)
         if result is not None or self._spawned:

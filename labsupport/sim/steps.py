@@ -158,11 +158,11 @@ class Steps(Core):
         self.pending[envelope[0]] = envelope
 
     def _arm(self, host: Host, name: str, seconds: float) -> None:
-        _check_span(host, "set_timer", seconds)
+        contract.check_duration(host.name, "set_timer", seconds)
         host.timers[name] = self.now_us + int(seconds * SECOND)
 
     def _after(self, host: Host, seconds: float, wait: Wait, call: str) -> None:
-        _check_span(host, call, seconds)
+        contract.check_duration(host.name, call, seconds)
 
     def _before_save(self, host: Host) -> None:
         self._maybe_crash(host, "before")
@@ -177,15 +177,6 @@ class Steps(Core):
             self._saves_left = 0
             self._crash(host, at_save=side)
             raise CrashNow
-
-
-def _check_span(host: Host, call: str, seconds: Any) -> None:
-    try:
-        if 0 <= seconds < float("inf"):
-            return
-    except TypeError:
-        pass
-    raise contract.bad_duration(host.name, call, seconds)
 
 
 def is_step(kind: str, detail: Any) -> bool:
