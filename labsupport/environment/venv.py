@@ -131,7 +131,7 @@ def add(*names: str, root: Path = ROOT) -> None:
     if unknown:
         raise ValueError(f"no such extra in pyproject.toml: {', '.join(unknown)}")
     venv = Path(sys.prefix)
-    if not _has(names, root):
+    if not has(*names, root=root):
         with _only_one(root) as lock, _explained(root):
             _install_extras(venv, Path(sys.executable), names, root, lock)
         importlib.invalidate_caches()
@@ -139,7 +139,11 @@ def add(*names: str, root: Path = ROOT) -> None:
 
 def has(*names: str, root: Path = ROOT) -> bool:
     """Whether the running Python has the packages of some extras."""
-    return _has(names, root)
+    if not names:
+        return True
+    table = extras(root)
+    named = [requirement.partition("==") for name in names for requirement in table[name] if _applies(requirement)]
+    return all(_installed((name.partition("[")[0], version.partition(";")[0].strip())) for name, _, version in named)
 
 
 def pins(root: Path = ROOT) -> dict[str, str]:
@@ -178,16 +182,7 @@ def _prefix(python: Path) -> Path:
 
 def _at_hand(extra: Sequence[str], root: Path) -> bool:
     """Whether the running Python already has every package."""
-    return all(map(_installed, pins(root).items())) and _has(extra, root)
-
-
-def _has(extra: Sequence[str], root: Path) -> bool:
-    """Whether the running Python has the packages that the extras name."""
-    if not extra:
-        return True
-    table = extras(root)
-    named = [requirement.partition("==") for name in extra for requirement in table[name] if _applies(requirement)]
-    return all(_installed((name.partition("[")[0], version.partition(";")[0].strip())) for name, _, version in named)
+    return all(map(_installed, pins(root).items())) and has(*extra, root=root)
 
 
 def _applies(requirement: str) -> bool:

@@ -306,10 +306,10 @@ def _environment(given: Mapping[str, str], home: str) -> dict[str, str]:
 
 
 def _shown() -> Iterator[str]:
-    """The directories that Python and this package need."""
-    idl = PACKAGE.parent / "lessons" / "idl"
+    """What Python and this package need; it reads in pyproject.toml what belongs to an extra."""
+    ours = [PACKAGE, PACKAGE.parent / "lessons" / "idl", PACKAGE.parent / "pyproject.toml"]
     secret = {str(PACKAGE.parent), os.getcwd(), os.path.expanduser("~")}
-    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, str(PACKAGE), str(idl)]
+    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, *map(str, ours)]
     for place in map(os.path.realpath, filter(None, places)):
         if os.path.exists(place) and not any(f"{one}/".startswith(f"{place}/") for one in secret):
             yield place

@@ -12,7 +12,6 @@ what goes over the wire is the same; only the generated text is not there to be 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import itertools
 import re
 import subprocess
@@ -52,8 +51,7 @@ def load(definition: str | Path, *, compiled: bool | None = None) -> ModuleType:
         LearnerError: there is no such file, or it is not understood; the error names the line.
         SetupError: the compiler is wanted, and not here; or the library is missing and cannot be installed.
     """
-    if not all(map(importlib.util.find_spec, ("thrift", "thriftpy2"))):
-        environment.add("thrift")
+    environment.add("thrift")
     path = Path(definition).resolve()
     if not path.is_file():
         raise LearnerError(f"There is no file {path.name} in {path.parent}.", do="check its path")
