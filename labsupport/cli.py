@@ -1,4 +1,4 @@
-"""The command line: what `lab`, `test`, `doctor`, `release`, `bench`, `fetch` and `maelstrom` do.
+"""The command line: what each of the commands that `_parser` lists does.
 
 Standard library only at module level; each command makes or enters the course's environment first.
 """

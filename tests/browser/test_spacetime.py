@@ -8,6 +8,7 @@ import re
 
 import nbformat
 import pytest
+from nbconvert import HTMLExporter
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from labsupport.view.spacetime_picture import SpaceTime
@@ -169,7 +170,7 @@ def test_without_scripts_the_still_picture_and_the_text_remain(chromium, trace, 
 
 
 def test_an_exported_page_is_live_without_a_kernel(page, trace, tmp_path):
-    exporter = pytest.importorskip("nbconvert").HTMLExporter(template_name="basic")
+    exporter = HTMLExporter(template_name="basic")
     cell = new_code_cell("trace")
     cell.outputs = [new_output("execute_result", SpaceTime(trace)._repr_mimebundle_(), execution_count=1)]
     body, _ = exporter.from_notebook_node(new_notebook(cells=[cell]))

@@ -11,8 +11,6 @@ import pytest
 from labsupport import Cluster, LearnerError, Node, Panel, World, message
 from labsupport.view.systems import Row
 
-ipywidgets = pytest.importorskip("ipywidgets")
-
 
 @message
 class Hello:
