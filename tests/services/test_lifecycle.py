@@ -11,6 +11,8 @@ import threading
 
 import pytest
 
+import labsupport
+from labsupport import services
 from labsupport.errors import LearnerError, ServiceError, SetupError
 from labsupport.services import (
     Cassandra,
@@ -319,6 +321,10 @@ def test_a_stop_wins_against_a_restart_in_another_thread(monkeypatch):
     thread.join(10)
     assert len(errors) == 1 and "has been stopped" in str(errors[0])
     assert processes_of(directory) == []
+
+
+def test_the_course_offers_every_system_by_its_name():
+    assert set(services.__all__) - set(labsupport.__all__) == {"Service", "running_services"}
 
 
 def test_importing_a_service_starts_nothing_and_needs_no_client_library():
