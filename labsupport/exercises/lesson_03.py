@@ -74,6 +74,10 @@ LESSON = Lesson(
                 "nowhere, the next person takes it for a new field, while old programs still use it.",
                 "renamed_as_a_new_field": "A name does not go over the wire, so it may change freely. A new number "
                 "under which nobody sends, in place of one under which everybody does, is what breaks.",
+                "old_field_made_required": "What was not required may be absent: there are old clients that do not "
+                "send it, and old data without it. A reader that insists on it now refuses them.",
+                "renamed_method": "Fields travel by number, and may be renamed. A method travels by its name: an old "
+                "client calls one that is not there any more.",
                 "no_default": "A field that did not come is None in Python, unless the definition says what it is "
                 "then. Old clients never send it.",
             },
@@ -107,6 +111,10 @@ LESSON = Lesson(
                 "late_reply_taken_for_the_next": "After a timeout the reply is still on its way. The next call on that "
                 "connection reads it as its own, because Python's client does not compare the numbers of call and "
                 "reply. A connection with a reply outstanding is used up: close it.",
+                "calls_again_after_a_timeout": "No reply in time does not say that nothing was done. Whoever repeats a "
+                "call may have its effect twice; that is for the one to decide who knows what the method does.",
+                "keeps_a_broken_connection": "A connection that the server has ended never works again. Close it and "
+                "forget it, and the next call opens another.",
                 "waits_for_ever": "A socket waits as long as it takes unless you set its time limit.",
             },
             hints=(

@@ -75,12 +75,13 @@ class CalculatorCase:
             got, did = self.call(operation, left, sign * right)
             if got != wanted:
                 self.wrong_value(got, did, wanted)
+        quotient = left / (sign * right)
         got, did = self.call(4, left, sign * right)
-        if got == wanted_whole(left, sign * right):
+        if got in (math.floor(quotient), math.ceil(quotient)):
             said = f"{left} divided by {sign * right} came out as a whole number"
-            self.reject("integer_division", said, left / (sign * right), got)
-        if got != left / (sign * right):
-            self.wrong_value(got, did, left / (sign * right))
+            self.reject("integer_division", said, quotient, got)
+        if not isinstance(got, float) or not math.isclose(got, quotient):
+            self.wrong_value(got, did, quotient)
 
     def wrong_value(self, got: Any, did: dict[str, Any], wanted: float) -> None:
         api = definition("calculator")
@@ -109,12 +110,6 @@ class CalculatorCase:
             self.reject("", f"the call broke for {what}", wanted, got)
         if got.operation != operation or not got.reason:
             self.reject("exception_without_its_fields", "your exception came without what it is to say", wanted, got)
-
-
-def wanted_whole(left: int, right: int) -> float | None:
-    """What integer division makes of it, when that is another number."""
-    whole = {float(left // right), float(math.trunc(left / right))}
-    return next((value for value in whole if value != left / right and value == left // right), None)
 
 
 def _shown(got: Any) -> str:

@@ -82,6 +82,7 @@ def check_evolution(answer: Answer, run: Run) -> str:
         case.has_its_fields()
         case.old_client_old_server(answer)
         case.old_client_new_server(server, port)
+        case.old_client_leaves_something_out(server, port)
         case.new_client(answer, server, port)
     case.numbers()
     with answer.start(tell_definition) as child:
@@ -136,24 +137,28 @@ class EvolutionCase:
     def old_client_old_server(self, answer: Answer) -> None:
         with answer.start(serve_old) as server:
             port = server.expect("ready", what="an old server")["port"]
-            self._place_old(port)
+            self._place_old(port, self.old)
             self.history.append(f"old client -> old server: {_shown(server.expect('read')['order'])}")
 
     def old_client_new_server(self, server: Child, port: int) -> None:
-        self.history.append(f"old client sends {_shown(self.old)}")
-        self._place_old(port)
-        read = server.expect("read", PATIENCE_S, "your server to read an old client's order")["order"]
-        self.history.append(f"new server reads {_shown(read)}")
-        if (ended := next(server.events())) and ended["event"] == "refused":
+        read, refused = self._read_by_new(server, port, self.old)
+        if refused:
             said = "an old client, which knows nothing of your new field, is refused"
-            self.history.append(f"new server refuses: {ended['why']}")
-            self.reject("new_required_field", said, "its order is taken", ended["why"])
+            self.reject("new_required_field", said, "its order is taken", refused)
         self.coupon_is_nobodys(read)
         for name, old in (("item", "item"), ("pieces", "quantity"), ("customer", "customer")):
             if read.get(name) != self.old[old]:
                 self.lost(name, f"old client's {old}", self.old[old], read.get(name))
         if read["note"] != "":
             self.reject("no_default", "an old client sends no note, and your server reads none", "''", read["note"])
+
+    def old_client_leaves_something_out(self, server: Child, port: int) -> None:
+        """No field of the old version is required, so old clients exist that do not send one."""
+        absent = self.run.random.choice(["item", "quantity", "customer"])
+        _, refused = self._read_by_new(server, port, {name: self.old[name] for name in OLD if name != absent})
+        if refused:
+            said = f"an old client whose order has no {absent}, which version 1 allows, is refused"
+            self.reject("old_field_made_required", said, "its order is taken", refused)
 
     def new_client(self, answer: Answer, new_server: Child, new_port: int) -> None:
         """Against an old server, then against a new one."""
@@ -176,16 +181,29 @@ class EvolutionCase:
         if back != self.new:
             self.reject("", "a new client and a new server lose something", self.new, back)
 
-    def _place_old(self, port: int) -> None:
+    def _read_by_new(self, server: Child, port: int, order: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """What the learner's server reads in an old client's order, and why it refuses it, if it does."""
+        self.history.append(f"old client sends {_shown(order)}")
+        self._place_old(port, order)
+        read = server.expect("read", PATIENCE_S, "your server to read an old client's order")["order"]
+        self.history.append(f"new server reads {_shown(read)}")
+        refused = next(server.events()).get("why", "")
+        if refused:
+            self.history.append(f"new server refuses: {refused}")
+        return read, refused
+
+    def _place_old(self, port: int, order: dict[str, Any]) -> None:
         from thrift.Thrift import TApplicationException
         from thrift.transport.TTransport import TTransportException
 
         api = definition("orders")
         with client_of(api.Orders, port) as client:
             try:
-                client.place(api.Order(**self.old))
+                client.place(api.Order(**order))
             except (TApplicationException, TTransportException) as error:
                 self.history.append(f"old client <- {type(error).__name__}: {error}")
+                if error.type == TApplicationException.UNKNOWN_METHOD and isinstance(error, TApplicationException):
+                    self.reject("renamed_method", "an old client calls place, which nobody answers", "a reply", error)
 
     # ---- what went wrong
 

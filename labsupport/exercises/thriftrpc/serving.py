@@ -72,7 +72,8 @@ def check_serving(answer: Answer, run: Run) -> str:
         CallerCase(run, answer, protocol, transport).calls_on_one_connection()
     quiet = [pair for pair in PAIRS if pair[0] != "JSON"]  # its reader is lost after a timeout, whatever comes next
     CallerCase(run, answer, *run.random.choice(quiet)).does_not_mix_up_replies()
-    return f"{len(drawn)} pairs of protocol and transport, {CROWD} silent clients, a reply that comes too late"
+    CallerCase(run, answer, *run.random.choice(PAIRS)).opens_another_connection()
+    return f"{len(drawn)} pairs of protocol and transport, {CROWD} silent clients, a late reply, a connection that ends"
 
 
 class ServerCase:
@@ -86,7 +87,7 @@ class ServerCase:
         self.run.reject(slug, said, expected=expected, got=got, evidence=self.history[-8:])
 
     def find(self, port: int, pair: tuple[str, str], timeout_s: float) -> str:
-        """Ask for an item; its name, or what kept us from it."""
+        """Ask for an item; what kept us from it, or nothing."""
         sku = f"sku-{self.run.random.randrange(10**6)}"
         try:
             with client_of(definition("calculator").Shop, port, *pair, timeout_s=timeout_s) as client:
@@ -126,17 +127,24 @@ class ServerCase:
 
 
 class OurServer:
-    """A server of ours that counts connections; its reply to the sku `late` waits until somebody opens the gate."""
+    """A server of ours that counts connections.
 
-    def __init__(self, protocol: str, transport: str, late: str = "") -> None:
-        self.api, self.late = definition("calculator"), late
+    Args:
+        late: its reply to that sku waits until somebody opens the gate.
+        last: with its reply to that sku it ends the connection, as a server does that is started again.
+    """
+
+    def __init__(self, protocol: str, transport: str, *, late: str = "", last: str = "") -> None:
+        self.api, self.late, self.last = definition("calculator"), late, last
         self.protocol, self.transport = factories(protocol, transport)
         self.connections: list[socket.socket] = []
         self.history: list[str] = []
+        self.asked: list[str] = []
         self.first = b""
         self.gate = threading.Event()
 
     def find(self, sku: str) -> Any:
+        self.asked.append(sku)
         self.history.append(f"server: find({sku!r}) on connection {len(self.connections)}")
         if sku == self.late:
             self.gate.wait(PATIENCE_S)
@@ -177,6 +185,9 @@ class OurServer:
             processor = self.api.Shop.Processor(self)
             while True:
                 processor.process(protocol, protocol)
+                if self.asked[-1] == self.last:
+                    self.history.append("server: ends this connection")
+                    break
 
 
 class CallerCase:
@@ -190,10 +201,23 @@ class CallerCase:
         made = f"Caller(…, {', '.join(map(repr, self.pair))}, …)"
         self.run.reject(slug, said, expected=expected, got=got, evidence=[made, *server.history[:10]])
 
+    @contextlib.contextmanager
+    def calling(self, server: OurServer, timeout_s: float = PATIENCE_S) -> Iterator[Child]:
+        """A child in which one Caller asks for all skus, one after the other."""
+        settings = {"protocol": self.pair[0], "transport": self.pair[1], "skus": self.skus, "timeout_s": timeout_s}
+        with server.serving() as port, self.answer.start(use_caller, port=port, **settings) as child:
+            yield child
+
+    def returned(self, server: OurServer, child: Child, sku: str) -> tuple[str, bool]:
+        """What the next call, for that sku, returned or raised; and whether it raised."""
+        called = child.expect("called", what="Caller.call to return")
+        got = called.get("got") or called["error"]
+        server.history.append(f"client: call('find', {sku!r}) -> {got}")
+        return got, "error" in called
+
     def calls_on_one_connection(self) -> None:
         server = OurServer(*self.pair)
-        settings = {"protocol": self.pair[0], "transport": self.pair[1], "skus": self.skus, "timeout_s": PATIENCE_S}
-        with server.serving() as port, self.answer.start(use_caller, port=port, **settings) as child:
+        with self.calling(server) as child:
             for sku in self.skus:
                 self.run.wait_until(lambda: server.first or child.broke_down, "your Caller to call")
                 if server.first and (spoken := _spoken(server.first)) and spoken != self.pair:
@@ -202,9 +226,9 @@ class CallerCase:
                     wanted = " over ".join(self.pair)
                     got = f"{' over '.join(spoken)}: {server.first!r} comes first"
                     self.reject(server, slug, f"the server speaks {wanted}, and your Caller does not", wanted, got)
-                called = child.expect("called", what="Caller.call to return")
-                if called.get("got") != sku:
-                    self.reject(server, "", "a call went wrong", sku, called.get("error", called.get("got")))
+                got, _ = self.returned(server, child, sku)
+                if got != sku:
+                    self.reject(server, "", "a call went wrong", sku, got)
             child.expect("closed", what="Caller.close to return")
             many = len(server.connections)
             if many > 1:
@@ -215,11 +239,14 @@ class CallerCase:
         """The first reply comes after the caller's time is over; what does the second call return?"""
         late, *others = self.skus
         server = OurServer(*self.pair, late=late)
-        settings = {"protocol": self.pair[0], "transport": self.pair[1], "skus": self.skus, "timeout_s": 1.5}
-        with server.serving() as port, self.answer.start(use_caller, port=port, **settings) as child:
-            try:
+        with self.calling(server, timeout_s=1.5) as child:
+            called = None
+            with contextlib.suppress(TimeoutError):
                 called = child.expect("called", SILENCE_S + PATIENCE_S / 3)
-            except TimeoutError:
+            if (times := server.asked.count(late)) > 1:
+                said = f"one call of a server that does not answer in time became {times} requests"
+                self.reject(server, "calls_again_after_a_timeout", said, "1 request", f"{times} requests")
+            if called is None:
                 said = "a server that does not answer holds your Caller, whatever its timeout_s"
                 self.reject(server, "waits_for_ever", said, "an exception after 1.5 s", "no end after many seconds")
             server.gate.set()
@@ -227,14 +254,25 @@ class CallerCase:
                 self.reject(server, "", "a reply that never came was returned", "an exception", called["got"])
             server.history.append(f"client: {called['error']}")
             for sku in others:
-                called = child.expect("called", what="Caller.call to return")
-                got = called.get("got") or called["error"]
-                server.history.append(f"client: call('find', {sku!r}) -> {got}")
+                got, _ = self.returned(server, child, sku)
                 if got == late or (got in self.skus and got != sku):
                     said = f"the call for {sku!r} returned the late reply to {got!r}"
                     self.reject(server, "late_reply_taken_for_the_next", said, sku, got)
-                if got != sku and "time" not in str(got):
+                if got != sku and "time" not in got:
                     self.reject(server, "", "after one call timed out, the next ones fail too", sku, got)
+
+    def opens_another_connection(self) -> None:
+        """The server ends the connection after its first reply: the next call may fail, and those after it may not."""
+        last, unlucky, *others = self.skus
+        server = OurServer(*self.pair, last=last)
+        with self.calling(server) as child:
+            self.returned(server, child, last)
+            self.returned(server, child, unlucky)
+            for sku in others:
+                got, raised = self.returned(server, child, sku)
+                if raised:
+                    said = "the server has ended one connection, and your Caller does not open another"
+                    self.reject(server, "keeps_a_broken_connection", said, sku, got)
 
 
 def _spoken(first: bytes) -> tuple[str, str] | None:

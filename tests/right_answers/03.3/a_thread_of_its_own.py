@@ -4,6 +4,7 @@ import contextlib
 import threading
 
 from thrift.protocol import TBinaryProtocol, TCompactProtocol, TJSONProtocol
+from thrift.Thrift import TException
 from thrift.transport import TSocket, TTransport
 
 PROTOCOLS = {
@@ -22,7 +23,7 @@ def serve(processor, listener, protocol, transport):
 
 def talk(processor, socket, protocol, transport):
     both = PROTOCOLS[protocol].getProtocol(TRANSPORTS[transport].getTransport(socket))
-    with contextlib.suppress(TTransport.TTransportException):
+    with contextlib.suppress(TException):
         while True:
             processor.process(both, both)
     socket.close()

@@ -1,0 +1,49 @@
+"""Tries three times."""
+
+from thrift.protocol import TBinaryProtocol, TCompactProtocol, TJSONProtocol
+from thrift.server import TServer
+from thrift.transport import TSocket, TTransport
+
+PROTOCOLS = {
+    "binary": TBinaryProtocol.TBinaryProtocolFactory(),
+    "compact": TCompactProtocol.TCompactProtocolFactory(),
+    "JSON": TJSONProtocol.TJSONProtocolFactory(),
+}
+TRANSPORTS = {"buffered": TTransport.TBufferedTransportFactory(), "framed": TTransport.TFramedTransportFactory()}
+
+
+def serve(processor, listener, protocol, transport):
+    TServer.TThreadedServer(processor, listener, TRANSPORTS[transport], PROTOCOLS[protocol], daemon=True).serve()
+
+
+class Caller:
+    def __init__(self, service, port, protocol, transport, timeout_s):
+        self.service, self.port, self.timeout_s = service, port, timeout_s
+        self.protocol, self.transport = PROTOCOLS[protocol], TRANSPORTS[transport]
+        self.stack = None
+
+    def call(self, method, *arguments):
+        for _ in range(2):
+            try:
+                return self.call_once(method, *arguments)
+            except TTransport.TTransportException:
+                pass
+        return self.call_once(method, *arguments)
+
+    def call_once(self, method, *arguments):
+        if self.stack is None:
+            socket = TSocket.TSocket("127.0.0.1", self.port)
+            socket.setTimeout(self.timeout_s * 1000)
+            self.stack = self.transport.getTransport(socket)
+            self.stack.open()
+            self.client = self.service.Client(self.protocol.getProtocol(self.stack))
+        try:
+            return getattr(self.client, method)(*arguments)
+        except TTransport.TTransportException:
+            self.close()
+            raise
+
+    def close(self):
+        if self.stack is not None:
+            self.stack.close()
+            self.stack = None
