@@ -86,6 +86,18 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--late-percent", type=float, default=0, metavar="P", help="what a late lesson loses")
     grade.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
 
+    export = command("export", _export, "make what another grading system needs to grade a lesson")
+    export.add_argument("system", choices=["gradescope", "otter"], help="gradescope; for otter it says why not")
+    export.add_argument("lesson", metavar="LESSON", help="its number, such as 12")
+    export.add_argument("--out", required=True, type=Path, metavar="DIR", help="make the autograder as DIR and DIR.zip")
+    export.add_argument("--seed", type=int, metavar="N", help="of all submissions' checks (default: a new one)")
+
+    autograde = command("autograde", _autograde, "grade one submission inside of Gradescope (see export)")
+    autograde.add_argument("lesson", metavar="LESSON", help="its number")
+    autograde.add_argument("--root", type=Path, default="/autograder", metavar="DIR", help="default: %(default)s")
+    autograde.add_argument("--seed", type=int, metavar="N", help="what the checks' cases are drawn from")
+    autograde.add_argument("--prove", action="store_true", help="bring all, and grade the solved notebook instead")
+
     bench = command("bench", _bench, "measure; every row that has a goal must hold it")
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
     bench.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -157,6 +169,20 @@ def _grade(arguments: argparse.Namespace) -> int:
     from labsupport.grading.grade import main as grade
 
     return grade(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.grading.export import main as export
+
+    return export(arguments)
+
+
+def _autograde(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv, wanted=programs.FOR_LESSONS if arguments.prove else ())
+    from labsupport.grading.autograder import main as autograde
+
+    return autograde(arguments)
 
 
 def _up(arguments: argparse.Namespace) -> int:

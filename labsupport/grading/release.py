@@ -21,6 +21,7 @@ import pathlib
 import re
 import sys
 import zipfile
+from collections.abc import Mapping
 from typing import Any
 
 import nbformat
@@ -145,20 +146,38 @@ def bundle(folder: pathlib.Path) -> list[str]:
     Raises:
         LearnerError: the folder exists and is not empty, or the zip file is there.
     """
+    files = given_out()
+    pack(folder, files, f"{folder.name}/")
+    return list(files)
+
+
+def given_out() -> dict[str, bytes]:
+    """The files that learners get, by their names from the course's root."""
+    places = [ROOT / name for name in FOR_LEARNERS if (ROOT / name).exists()]
+    paths = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
+    kept = [path for path in paths if path.is_file() and _is_given_out(path.relative_to(ROOT))]
+    return {str(path.relative_to(ROOT)): path.read_bytes() for path in kept}
+
+
+def pack(folder: pathlib.Path, files: Mapping[str, bytes], inside: str = "") -> None:
+    """Write files to a new folder, and to a zip file beside it, there below `inside`; scripts may be executed.
+
+    Raises:
+        LearnerError: the folder exists and is not empty, or the zip file is there.
+    """
     archive = folder.with_name(f"{folder.name}.zip")
     if archive.exists() or (folder.exists() and any(folder.iterdir())):
         raise LearnerError(f"{folder} or {archive} is there already", do="remove it, or name another folder")
-    places = [ROOT / name for name in FOR_LEARNERS if (ROOT / name).exists()]
-    paths = [path for place in places for path in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-    names = [str(path.relative_to(ROOT)) for path in paths if path.is_file() and _is_given_out(path.relative_to(ROOT))]
     folder.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name in names:
-            data = (ROOT / name).read_bytes()
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes(data)
-            file.writestr(zipfile.ZipInfo(f"{folder.name}/{name}", DAY_ONE), data, zipfile.ZIP_DEFLATED)
-    return names
+        for name, data in files.items():
+            path, entry = folder / name, zipfile.ZipInfo(f"{inside}{name}", DAY_ONE)
+            mode = 0o755 if data.startswith(b"#!") else 0o644
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(mode)
+            entry.external_attr = mode << 16
+            file.writestr(entry, data, zipfile.ZIP_DEFLATED)
 
 
 def _is_given_out(path: pathlib.Path) -> bool:
