@@ -22,13 +22,14 @@ from typing import Any
 from labsupport.errors import LabBug, LearnerError
 from labsupport.exercises import catalogue
 from labsupport.exercises.catalogue import Exercise
-from labsupport.grading import isolation, pages, results, sandbox, submissions
+from labsupport.grading import isolation, pages, results, submissions
 from labsupport.grading.assemble import Pristine
+from labsupport.grading.grader import machine
 from labsupport.grading.journal import Journal, Key
 from labsupport.grading.notebooks import Unreadable, read
 from labsupport.grading.pool import Pool, Task
 from labsupport.grading.submissions import Submission
-from labsupport.grading.worker import elsewhere, pristine_of
+from labsupport.grading.worker import pristine_of
 from labsupport.history import Outcome
 
 
@@ -46,7 +47,7 @@ class Options:
     """How a class is graded.
 
     Args:
-        jobs: grading processes; 0 means one for each core.
+        jobs: grading processes; 0 means one for each core, and more as long as they leave the cores idle.
         seed: what the checks' cases are drawn from; None: the one of the last time in this folder, or a new one.
         only: ids of exercises; none means all.
         timeout_s: for one exercise's check.
@@ -86,27 +87,15 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
     chosen = _chosen(list(pristine.values()), options.only)
     handed = _handed(places, list(pristine.values()), out, problems)
     out.mkdir(parents=True, exist_ok=True)
-    weak = sandbox.weaknesses()
-    isolated = not weak
-    if elsewhere() and isolated:
-        weak = [f"{', '.join(elsewhere())} names a server elsewhere, so submitted code can reach the network."]
     with Journal(out) as journal:
         seed = next(value for value in (options.seed, journal.seed, secrets.randbelow(10**6)) if value is not None)
         journal.begin(seed)
         asked = [(one, _of(one.pristine, chosen)) for one in handed]
-        tasks = _tasks(asked, journal, seed)
-        settings = {
-            "modules": list(pristine),
-            "path": list(options.path),
-            "isolated": isolated,
-            "seed": seed,
-            "timeout_s": options.timeout_s,
-            "cell_s": options.cell_s,
-            "limits": dataclasses.asdict(options.limits),
-        }
+        tasks = _tasks(asked, journal, seed, options)
         total = sum(len(ids) for _, ids in asked)
-        _run(tasks, journal, Pool(settings, options.jobs or _cores()), total, progress)
-        found = _results(asked, journal, seed, options, problems, weak)
+        pool = Pool(machine(list(pristine), options.path, options.limits), options.jobs)
+        _run(tasks, journal, pool, total, progress)
+        found = _results(asked, journal, seed, options, problems)
     found.write(out)
     pages.write(found, out)
     return found
@@ -180,14 +169,15 @@ def _key(one: Handed, exercise: str, seed: int) -> Key:
     return (one.digest, one.pristine.lesson.number, exercise, seed)
 
 
-def _tasks(asked: Sequence[tuple[Handed, list[str]]], journal: Journal, seed: int) -> list[Task]:
+def _tasks(asked: Sequence[tuple[Handed, list[str]]], journal: Journal, seed: int, options: Options) -> list[Task]:
     """What is not in the journal; two equal notebooks are one task."""
     tasks: dict[tuple[str, str], Task] = {}
     for one, ids in asked:
-        left = [exercise for exercise in ids if _key(one, exercise, seed) not in journal.entries]
-        number, submission = one.pristine.lesson.number, one.submission
+        left = tuple(exercise for exercise in ids if _key(one, exercise, seed) not in journal.entries)
+        number = one.pristine.lesson.number
         if left:
-            tasks[one.digest, number] = Task(one.digest, number, submission.path, submission.members, left)
+            how = (seed, options.timeout_s, options.cell_s)
+            tasks[one.digest, number] = Task(one.submission, one.digest, number, left, *how)
     return list(tasks.values())
 
 
@@ -200,17 +190,12 @@ def _run(tasks: Sequence[Task], journal: Journal, pool: Pool, total: int, progre
         progress(min(done, total), total)
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _results(
     asked: Sequence[tuple[Handed, list[str]]],
     journal: Journal,
     seed: int,
     options: Options,
     problems: Sequence[str],
-    weak: Sequence[str],
 ) -> results.Results:
     papers: dict[tuple[str, str], list[results.Paper]] = {}
     lines = list(problems)
@@ -222,6 +207,8 @@ def _results(
         change = results.change_for(options.changes, who.learner, who.id, lesson.number)
         paper = results.Paper(lesson, tuple(marked), who.late, options.late_percent, change)
         papers.setdefault((who.learner, who.id), []).append(paper)
+    entries = [journal.entries[_key(one, exercise, seed)] for one, ids in asked for exercise in ids]
+    weak = tuple(dict.fromkeys(line for entry in entries for line in entry.get("weak", ())))
     lessons = {paper.lesson.number: paper.lesson for each in papers.values() for paper in each}
     learners = tuple(results.Learner(name, id_, tuple(each)) for (name, id_), each in sorted(papers.items()))
     known = {name for learner in learners for name in (learner.name, learner.id)}
@@ -230,9 +217,7 @@ def _results(
         for name, _ in options.changes
         if name not in known
     ]
-    return results.Results(
-        learners, tuple(lessons[number] for number in sorted(lessons)), tuple(lines), seed, tuple(weak)
-    )
+    return results.Results(learners, tuple(lessons[number] for number in sorted(lessons)), tuple(lines), seed, weak)
 
 
 def _marked(exercise: Exercise, entry: Mapping[str, Any]) -> results.Marked:

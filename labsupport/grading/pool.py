@@ -1,173 +1,134 @@
-"""Grading processes that share a list of tasks; one that dies is replaced, and what it had begun is tried again."""
+"""Grade on this machine: several grading processes that share a list of tasks."""
 
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
-import json
 import os
 import queue
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from labsupport.errors import LabError
-from labsupport.grading.sandbox import PACKAGE
-from labsupport.history import Outcome, Verdict
-from labsupport.services import reaper
+import psutil
 
-TRIES = 2  # of an exercise whose grading process dies
-GRACE_S = 120.0  # beyond an exercise's own timeout, for the services that its check starts
+from labsupport.grading.grader import Grader
+from labsupport.grading.notebooks import Unreadable, read
+from labsupport.grading.submissions import Submission
+
+PER_CORE = 4  # grading processes at most: checks of real systems wait most of the time
+EACH_MB = 700  # for a process, its sandbox, a broker and an answer; half of the memory is for them
+LOOK_S = 1.0  # how often we look whether the processors have nothing to do
+BUSY_PERCENT = 70.0  # then one more process would only slow down the others
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Task:
-    """One notebook: the exercises of it that are still to be graded."""
+    """One notebook: the exercises of it that are still to be graded, and how.
 
+    Args:
+        submission: where the notebook is.
+        digest: of its bytes.
+        lesson: whose exercises they are.
+        exercises: their ids.
+        seed, timeout_s, cell_s: as in `labsupport.grading.grade.Options`.
+    """
+
+    submission: Submission
     digest: str
     lesson: str
-    path: str
-    members: tuple[str, ...]
-    exercises: list[str]
+    exercises: tuple[str, ...]
+    seed: int
+    timeout_s: float
+    cell_s: float
 
-    def order(self) -> bytes:
-        fields = {name: getattr(self, name) for name in ("lesson", "path", "members", "exercises")}
-        return json.dumps(fields).encode() + b"\n"
+    def order(self) -> dict[str, Any]:
+        """All that a grading process has to know of it, as JSON's values: of the notebook its code."""
+        try:
+            cells, odd = read(self.submission.data())
+        except (OSError, Unreadable) as error:  # it was read a moment ago: somebody is changing it
+            cells, odd = [], [str(error)]
+        code = [[cell.id, cell.grade_id, sorted(cell.tags), cell.source] for cell in cells]
+        how = {"seed": self.seed, "timeout_s": self.timeout_s, "cell_s": self.cell_s}
+        return {"lesson": self.lesson, "cells": code, "odd": odd, "exercises": list(self.exercises), **how}
 
 
 class Pool:
-    """Grade tasks in several processes.
+    """Grade tasks in processes of this machine.
 
     Args:
-        settings: what each worker is told first.
-        jobs: how many processes.
+        machine: what each process is told first (`labsupport.grading.grader.machine`).
+        jobs: how many processes; 0 means one for each core, and more as long as they leave the cores idle.
     """
 
-    def __init__(self, settings: dict[str, Any], jobs: int) -> None:
-        self._settings, self._jobs = settings, jobs
+    def __init__(self, machine: dict[str, Any], jobs: int) -> None:
+        self._machine, self._jobs = machine, jobs
         self._todo: collections.deque[Task] = collections.deque()
         self._told: queue.Queue[Any] = queue.Queue()
-        self._tried: collections.Counter[tuple[str, str]] = collections.Counter()
-        self._workers: set[subprocess.Popen] = set()
-        self._over = threading.Event()
+        self._at_work: dict[threading.Thread, Grader] = {}
 
     def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
-        """What the workers tell, as it comes: one dictionary for each exercise of each task.
+        """What the processes tell, as it comes: one dictionary for each exercise of each task.
 
         Raises:
-            LabError: the workers cannot start.
+            LabError: the processes cannot start.
         """
         self._todo.extend(tasks)
         left = sum(len(task.exercises) for task in tasks)
-        threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(min(self._jobs, len(tasks)))]
-        for thread in threads:
-            thread.start()
+        for _ in range(min(self._jobs or cores(), len(tasks))):
+            self._begin()
+        looked = time.monotonic()
+        psutil.cpu_percent()  # the next call tells how busy they were since this one
         try:
             while left:
-                told = self._told.get()
-                if isinstance(told, Exception):
-                    raise told
-                left -= 1
-                yield told
+                try:
+                    told = self._told.get(timeout=LOOK_S)
+                except queue.Empty:
+                    pass
+                else:
+                    if isinstance(told, Exception):
+                        raise told
+                    left -= 1
+                    yield told
+                if not self._jobs and time.monotonic() - looked > LOOK_S:
+                    looked = time.monotonic()
+                    if psutil.cpu_percent() < BUSY_PERCENT and self._todo and len(self._at_work) < at_once():
+                        self._begin()
         finally:
-            self._over.set()
-            for worker in list(self._workers):
-                worker.kill()  # its guard ends the services, and its sandbox ends with it
-            for thread in threads:
+            for grader in self._at_work.values():
+                grader.kill()
+            for thread in self._at_work:
                 thread.join()
 
-    def _serve(self) -> None:
-        """In a thread: lead one worker after another until nothing is left to do."""
-        starts_without_work = 0
-        while self._todo and not self._over.is_set():
-            with self._worker() as worker:
-                done = self._lead(worker)
-            starts_without_work = 0 if done else starts_without_work + 1
-            if starts_without_work > TRIES:
-                why = "look at what it says above; python3 -m labsupport doctor may tell more"
-                self._told.put(LabError("A grading process ended before it graded anything.", do=why))
-                return
+    def _begin(self) -> None:
+        grader = Grader(self._machine)
+        thread = threading.Thread(target=self._serve, args=(grader,), daemon=True)
+        self._at_work[thread] = grader
+        thread.start()
 
-    def _lead(self, worker: subprocess.Popen) -> int:
-        """Hand one task after another to a worker; how many exercises it has graded when it ended."""
-        done = 0
-        while not self._over.is_set():
-            try:
-                task = self._todo.popleft()
-            except IndexError:
-                return 1
-            left = list(task.exercises)
-            for told in self._answers(worker, dataclasses.replace(task, exercises=left)):
-                left.remove(told["exercise"])
-                done += 1
-                self._told.put((task, told))
-            if left:
-                self._again(task, left)
-                return done
-        return 1
-
-    def _answers(self, worker: subprocess.Popen, task: Task) -> Iterator[dict[str, Any]]:
-        patience = self._settings["timeout_s"] + GRACE_S
-        with contextlib.suppress(BrokenPipeError):
-            worker.stdin.write(task.order())
-            worker.stdin.flush()
-        while True:
-            watch = threading.Timer(patience, worker.kill)
-            watch.start()
-            try:
-                line = worker.stdout.readline()
-            finally:
-                watch.cancel()
-            told = json.loads(line) if line.endswith(b"\n") else {"done": True}
-            if "done" in told:
-                return
-            yield told
-
-    def _again(self, task: Task, left: list[str]) -> None:
-        """The worker died: go on with what is left, without the exercise that has cost two workers their lives."""
-        if self._over.is_set():
-            return
-        first = (task.digest, left[0])
-        self._tried[first] += 1
-        if self._tried[first] >= TRIES:
-            summary = "the grading process died twice with this answer; please look at it yourself"
-            verdict = Verdict(left[0], Outcome.UNKNOWN, summary, seed=self._settings["seed"])
-            told = {"exercise": left[0], "verdict": verdict.as_json(), "problems": [], "took_s": 0.0}
-            self._told.put((task, told))
-            left = left[1:]
-        if left:
-            self._todo.appendleft(dataclasses.replace(task, exercises=left))
-
-    @contextlib.contextmanager
-    def _worker(self) -> Iterator[subprocess.Popen]:
-        path = os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "labsupport.grading.worker"],
-            env=reaper.env({**os.environ, "PYTHONPATH": path}),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        reaper.adopt(worker.pid)
-        self._workers.add(worker)
+    def _serve(self, grader: Grader) -> None:
+        """In a thread: one task after another until nothing is left to do."""
         try:
-            if self._over.is_set():
-                worker.kill()
-            with contextlib.suppress(BrokenPipeError):
-                worker.stdin.write(json.dumps(self._settings).encode() + b"\n")
-                worker.stdin.flush()
-            yield worker
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                worker.stdin.close()
-            try:
-                worker.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
-            self._workers.discard(worker)
-            worker.stdout.close()
-            reaper.release(worker.pid)
+            with grader:
+                while task := self._next():
+                    for told in grader.grade(task.order()):
+                        self._told.put((task, told))
+        except Exception as error:  # whoever waits for what is told must not wait for ever
+            self._told.put(error)
+
+    def _next(self) -> Task | None:
+        try:
+            return self._todo.popleft()
+        except IndexError:  # also when another thread was faster
+            return None
+
+
+def cores() -> int:
+    """The processors that we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def at_once() -> int:
+    """How many grading processes this machine can bear when they wait most of the time."""
+    return max(1, min(PER_CORE * cores(), int(psutil.virtual_memory().total / 2e6 / EACH_MB)))

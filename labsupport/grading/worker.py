@@ -1,10 +1,11 @@
-"""One grading process: ``python -m labsupport.grading.worker``. It takes tasks and gives verdicts, one JSON line each.
+"""One grading process: ``python -m labsupport.grading.worker``. It takes orders and gives verdicts, one JSON line each.
 
-The first line on standard input is the settings: the names of the `modules` that have a `LESSON` (and, if its notebook
-is not in lessons/, a `FOLDER`), the `path` to find them on, `isolated`, `seed`, times and `limits`. Each further
-line is a task, ``{"lesson": NUMBER, "path": …, "members": […], "exercises": [ID, …]}``. For each exercise goes back
-``{"exercise": ID, "verdict": {…}, "problems": […], "took_s": …}``, and ``{"done": true}`` after a task. What the worker
-starts, services and sandbox, ends with it; it ends when its standard input is closed.
+The first line on standard input is what the machine is like: the names of the `modules` that have a `LESSON` (and, if
+its notebook is not in lessons/, a `FOLDER`), the `path` to find them on, whether the sandbox is `isolated` and what is
+`weak` about it, and its `limits`; the answer is ``{"ready": true}``. Each further line is an order, see
+`labsupport.grading.pool.Task.order`. For each of its exercises goes back ``{"exercise": ID, "verdict": {…}, "problems":
+[…], "weak": […], "took_s": …}``, and ``{"done": true}`` after an order. What the process starts, services and sandbox,
+ends with it; it ends when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from labsupport.grading import isolation, release
-from labsupport.grading.assemble import Assembled, Pristine
+from labsupport.grading.assemble import Pristine
 from labsupport.grading.judging import Sitting
-from labsupport.grading.notebooks import Unreadable, read
+from labsupport.grading.notebooks import Cell
 from labsupport.grading.sandbox import Sandbox
-from labsupport.grading.submissions import Submission
 
 
 class Worker:
@@ -52,26 +52,22 @@ class Worker:
             path=settings["path"],
         )
 
-    def grade(self, task: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """The verdicts of one task, as they come."""
-        pristine = self.pristine[task["lesson"]]
-        submission = Submission("", "", False, (0, 0.0), task["path"], tuple(task["members"]))
-        try:
-            cells, odd = read(submission.data())
-            assembled = {one.exercise: one for one in pristine.assemble(cells)}
-        except (OSError, Unreadable) as error:  # it was read a moment ago: somebody is changing it
-            odd, assembled = [str(error)], {}
-        exercises = [one for one in pristine.lesson.exercises if one.id in task["exercises"]]
-        work = [(one, assembled.get(one.id, Assembled(one.id, missing=odd[-1] if odd else ""))) for one in exercises]
-        settings = {name: self.settings[name] for name in ("seed", "timeout_s", "cell_s")}
+    def grade(self, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """The verdicts of one order, as they come."""
+        pristine, odd = self.pristine[order["lesson"]], order["odd"]
+        cells = [Cell(id_, grade_id, frozenset(tags), source) for id_, grade_id, tags, source in order["cells"]]
+        exercises = {one.id: one for one in pristine.lesson.exercises}
+        asked = [one for one in pristine.assemble(cells) if one.exercise in order["exercises"]]
+        work = [(exercises[one.exercise], one) for one in asked]
+        how = {name: order[name] for name in ("seed", "timeout_s", "cell_s")}
         started = time.monotonic()
-        with Sitting(self.sandbox, work, path=self.made[task["lesson"]], **settings) as sitting:
+        with Sitting(self.sandbox, work, path=self.made[order["lesson"]], **how) as sitting:
             for exercise, one in work:
                 verdict = sitting.judge(exercise, one)
                 took_s, started = time.monotonic() - started, time.monotonic()
                 problems, odd = [*odd, *one.problems], []
                 told = {"exercise": exercise.id, "verdict": verdict.as_json(), "problems": problems}
-                yield {**told, "took_s": round(took_s, 3)}
+                yield {**told, "weak": self.settings["weak"], "took_s": round(took_s, 3)}
 
 
 def pristine_of(module: types.ModuleType) -> Pristine:
@@ -88,11 +84,16 @@ def main() -> int:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a check or a library prints is no verdict
     worker = Worker(json.loads(sys.stdin.readline()))
+
+    def tell(told: dict[str, Any]) -> None:
+        print(json.dumps(told), file=channel, flush=True)
+
     with worker.sandbox:
+        tell({"ready": True})
         for line in sys.stdin:
             for told in worker.grade(json.loads(line)):
-                print(json.dumps(told), file=channel, flush=True)
-            print(json.dumps({"done": True}), file=channel, flush=True)
+                tell(told)
+            tell({"done": True})
     return 0
 
 
