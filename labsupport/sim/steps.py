@@ -25,9 +25,9 @@ class Step:
     """One choice, in terms that still mean something when other choices have been left out.
 
     Args:
-        kind: "deliver", "timer", "timeout", "wake", "crash" or "restart".
+        kind: "deliver", "lose", "timer", "timeout", "wake", "crash" or "restart".
         node: where.
-        detail: deliver: (sender, wire type, packed fields); timer: its name; timeout: (dest, wire type);
+        detail: deliver, lose: (sender, wire type, packed fields); timer: its name; timeout: (dest, wire type);
             crash: whether the disk is lost.
         at_us: the time at which it happened.
         save: let the node crash at one of the saves in this step: (which one, "before" or "after").
@@ -82,6 +82,9 @@ class Steps(Core):
     def _prepared(self, host: Host, step: Step) -> Callable[[], Any] | None:
         if step.kind == "restart":
             return None if host.up else lambda: self._start(host, "restart")
+        if step.kind == "lose":
+            envelope = self._fitting(host, step)
+            return None if envelope is None else lambda: self._lose(host, envelope)
         if not host.up:
             return None
         if step.kind == "deliver":
@@ -117,6 +120,10 @@ class Steps(Core):
         if self.pending.pop(envelope[0], None) is not None:
             self.delivered[envelope[0]] = envelope
         self._deliver(host, envelope)
+
+    def _lose(self, host: Host, envelope: tuple) -> None:
+        del self.pending[envelope[0]]
+        self._log((self.now_us, "lose", host.name, (envelope, "dropped")))
 
     def _ring(self, host: Host, name: str) -> None:
         del host.timers[name]
