@@ -20,7 +20,7 @@ _LOOK = {
     Outcome.NOT_STARTED: ("#6E6E6E", "○", "NOT STARTED"),
 }
 
-_CSS = """<style>
+CSS = """<style>
 .lab-card{font:14px/1.45 system-ui,sans-serif;border-left:5px solid var(--lab-accent);padding:4px 12px;margin:6px 0;
  color:var(--jp-ui-font-color1,#1a1a1a);background:var(--jp-layout-color1,#fff)}
 .lab-card p,.lab-card table{max-width:60em}.lab-card p{margin:4px 0}.lab-card b.lab-tag{color:var(--lab-accent)}
@@ -49,7 +49,7 @@ class Card:
     def page(self) -> str:
         """The card as a part of a page."""
         return (
-            f'{_CSS}<section class="lab-card" style="--lab-accent:{self.accent}" role="status">{self.html()}</section>'
+            f'{CSS}<section class="lab-card" style="--lab-accent:{self.accent}" role="status">{self.html()}</section>'
         )
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
