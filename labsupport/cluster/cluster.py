@@ -175,6 +175,11 @@ class Cluster:
         """Let a frozen node go on, which does not know that time has passed."""
         self._order(self._router.resume, self._node(name))
 
+    @property
+    def cuts(self) -> frozenset[tuple[str, str]]:
+        """The ways that a partition stops now, each from the first to the second node."""
+        return self._router.cuts
+
     def partition(self, what: Sequence[Sequence[str]] | set[tuple[str, str]] | frozenset[tuple[str, str]]) -> None:
         """Lose every message between nodes of different groups, or from the first to the second of each pair.
 

@@ -71,7 +71,7 @@ class Router(Loop):
         self.to_flush: dict[NodeEnd, None] = {}
         self.nemesis = Nemesis(self, faults)
         self._leader: NodeEnd | None = None
-        self._cut: frozenset[tuple[str, str]] = frozenset()
+        self.cuts: frozenset[tuple[str, str]] = frozenset()
         self._number = self._recorded_bytes = 0
         self._at(0, self._look_around, None, None)
 
@@ -154,7 +154,7 @@ class Router(Loop):
 
     def _arrive(self, way: Way, envelope: tuple) -> None:
         target = way.target
-        if self._cut and (way.source.name, target.name) in self._cut:
+        if self.cuts and (way.source.name, target.name) in self.cuts:
             self._lose(way, envelope, "partition")
         elif not target.up:
             self._lose(way, envelope, "receiver is down")
@@ -352,13 +352,13 @@ class Router(Loop):
 
     def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """From now on lose every message from the first to the second of each pair, also those under way."""
-        self._cut = frozenset(pairs)
-        self.records.append((self.now_us, "partition", "", tuple(sorted(self._cut))))
+        self.cuts = frozenset(pairs)
+        self.records.append((self.now_us, "partition", "", tuple(sorted(self.cuts))))
 
     def heal(self) -> None:
         """Let every message through again."""
-        if self._cut:
-            self._cut = frozenset()
+        if self.cuts:
+            self.cuts = frozenset()
             self.records.append((self.now_us, "heal", "", None))
 
     def calm(self) -> None:

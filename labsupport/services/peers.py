@@ -126,6 +126,11 @@ class PartedService(Service):
             self._between.close()
             self._between = None
 
+    @property
+    def cuts(self) -> frozenset[tuple[str, str]]:
+        """The ways that a partition stops now, each from the first to the second node."""
+        return self._between.cuts if self._between else frozenset()
+
     def partition(self, what: Cuts) -> None:
         """Let no byte pass between nodes of different groups, or from the first to the second node of each pair.
 

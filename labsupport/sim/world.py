@@ -346,6 +346,11 @@ class World(Core):
             for act, target, thing in backlog:
                 self._at(self.now_us, act, target, thing)
 
+    @property
+    def cuts(self) -> frozenset[tuple[str, str]]:
+        """The ways that a partition stops now, each from the first to the second node."""
+        return self._cut
+
     def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """From now on lose every message from the first to the second of each pair, also those under way."""
         self._cut = frozenset(pairs)
