@@ -9,7 +9,7 @@ On Linux a cell has a root directory of its own with the system's programs, Pyth
 an empty scratch directory in memory; it sees its own processes only, has no capabilities, and is a user of its own
 where the grader is root. Its network is that of the grading process, which has a loopback interface and nothing else
 (`isolation.own_network`): what listens there is what the exercise's check has started. All ends with the cell.
-Elsewhere only limits hold; `weaknesses` says what does not.
+Elsewhere only limits hold, and as root that user of its own; `weaknesses` says what does not.
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ def weaknesses() -> list[str]:
         os.rmdir(place)
     if not refused:
         return []
+    readable = "your files" if _user(isolated=False) is None else "what all users of this machine can read"
     return [
-        f"this kernel refuses namespaces ({refused}): submitted code can read your files and reach the network, and "
+        f"this kernel refuses namespaces ({refused}): submitted code can read {readable} and reach the network, and "
         "only its memory, files, processes and time are limited. As root, or where unprivileged user namespaces are "
         "allowed (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu), it is shut in."
     ]
@@ -228,14 +229,15 @@ class Sandbox:
         self._home = reaper.private_directory("zygote-")
         self._shown = [*_shown(), *shown]
         self._path = os.pathsep.join([str(PACKAGE.parent), *path, *filter(None, [os.environ.get("PYTHONPATH")])])
+        uid = _user(isolated)
         self._settings = {
             "modules": [*WARM, *modules],
             "isolated": isolated,
             "shown": self._shown,
-            "scratch": os.path.realpath(tempfile.gettempdir()),
+            "scratch": os.path.realpath(tempfile.gettempdir()) if isolated else self._own_scratch(uid),
             "place": str(self._home),
             "limits": dataclasses.asdict(limits or isolation.Limits()),
-            "uid": FIRST_UID + os.getpid() % USERS if os.geteuid() == 0 and _for_all() else None,
+            "uid": uid,
         }
         self._line: socket.socket | None = None
         self._process: subprocess.Popen | None = None
@@ -264,6 +266,15 @@ class Sandbox:
                 self._stop()
                 self._start()
         raise AssertionError("not reached")
+
+    def _own_scratch(self, uid: int | None) -> str:
+        """Where no namespace has a scratch directory of its own: one that the user `uid` may write."""
+        scratch = self._home / "scratch"
+        scratch.mkdir()
+        if uid is not None:
+            self._home.chmod(0o711)
+            os.chown(scratch, uid, -1)
+        return str(scratch)
 
     def _start(self) -> None:
         self._line, theirs = socket.socketpair()
@@ -315,9 +326,17 @@ def _shown() -> Iterator[str]:
             yield place
 
 
-def _for_all() -> bool:
-    """Whether another user could read this package and Python's."""
-    return all(pathlib.Path(path).stat().st_mode & 0o004 for path in (__file__, os.__file__, json.__file__, sys.prefix))
+def _user(isolated: bool) -> int | None:
+    """The user that submitted code becomes: one of its own if we are root and others can read this package and Python.
+
+    Where directories are not shown in a root of its own, it also has to be let through all those above them.
+    """
+    if os.geteuid() != 0:
+        return None
+    paths = [pathlib.Path(path) for path in (__file__, os.__file__, json.__file__, sys.prefix)]
+    above = () if isolated else {parent for path in paths for parent in path.parents}
+    open_to_all = all(path.stat().st_mode & 0o004 for path in paths) and all(up.stat().st_mode & 0o001 for up in above)
+    return FIRST_UID + os.getpid() % USERS if open_to_all else None
 
 
 def _outside(handle: int) -> int | None:

@@ -116,6 +116,12 @@ def _lead(line: socket.socket, settings: dict[str, Any]) -> None:
     for pid in statuses:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
+    if settings["uid"] and not settings["isolated"]:
+        if (pid := os.fork()) == 0:
+            isolation.drop(settings["uid"])
+            os.kill(-1, signal.SIGKILL)  # all processes of that user but this one
+            os._exit(0)
+        os.waitpid(pid, 0)
 
 
 def _tell(line: socket.socket, told: dict[str, Any], pid: int) -> None:
@@ -178,7 +184,10 @@ def _become(order: dict[str, Any], fds: list[int], settings: dict[str, Any]) -> 
         limits = isolation.Limits(**settings["limits"])
         os.environ.clear()
         os.environ.update(order["environment"])
-        if settings["isolated"]:
+        if not settings["isolated"] and settings["uid"]:
+            os.makedirs(order["directory"], mode=0o700, exist_ok=True)
+            os.chown(order["directory"], settings["uid"], -1)
+        if settings["isolated"] or settings["uid"]:
             isolation.drop(settings["uid"])
         limits.apply()
         os.makedirs(order["directory"], mode=0o700, exist_ok=True)
