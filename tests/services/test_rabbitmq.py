@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import pika
 import pytest
 
@@ -47,6 +49,38 @@ def test_it_is_ready_on_entry(single):
 def test_nobody_gets_in_without_the_password(single):
     with pytest.raises(pika.exceptions.AMQPConnectionError):
         pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", single.port))
+
+
+def test_a_namespace_sees_and_is_seen_by_no_other(single):
+    with single.namespace() as one, single.namespace() as other:
+        fill(pika.BlockingConnection(pika.URLParameters(one)).channel(), "secrets", 1)
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+            pika.BlockingConnection(pika.URLParameters(other)).channel().queue_declare("secrets", passive=True)
+        for place in (urlsplit(one).path, "/%2F"):
+            with pytest.raises(pika.exceptions.ProbableAccessDeniedError):
+                pika.BlockingConnection(pika.URLParameters(urlsplit(other)._replace(path=place).geturl()))
+
+
+def test_a_namespace_ends_with_its_connections_and_its_account():
+    with RabbitMQ() as rabbit:
+        with rabbit.namespace() as url:
+            held = pika.BlockingConnection(pika.URLParameters(url)).channel()
+            fill(held, "left behind", 3)
+        with pytest.raises(pika.exceptions.AMQPError):
+            held.queue_declare("more")
+        with pytest.raises(pika.exceptions.ProbableAuthenticationError):
+            pika.BlockingConnection(pika.URLParameters(url))
+
+
+def test_a_namespace_is_there_again_after_a_kill_and_a_restart():
+    with RabbitMQ() as rabbit, rabbit.namespace() as url:
+        channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+        channel.confirm_delivery()
+        fill(channel, "kept", 1)
+        rabbit.nodes[0].kill()
+        rabbit.nodes[0].restart()
+        channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+        assert channel.basic_get("kept", auto_ack=True)[2] == b"0"
 
 
 @pytest.mark.parametrize("kind", ["direct", "fanout", "topic", "headers"])
