@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn, TypeVar
 
 from labsupport.errors import LabError
@@ -18,6 +19,7 @@ from labsupport.history import Outcome, Verdict
 from labsupport.trace import Trace
 
 T = TypeVar("T")
+Lend = Callable[[type], AbstractContextManager[Any]]
 
 MOST_EVENTS = 400  # of the run that goes into a verdict; a learner looks at its end
 
@@ -30,6 +32,11 @@ class Decided(Exception):
         self.outcome, self.summary, self.fields = outcome, summary, fields
 
 
+def new_server(kind: type) -> AbstractContextManager[Any]:
+    """A server for one check alone."""
+    return kind()
+
+
 class Run:
     """One run of a check: where its cases come from and how it says what it found.
 
@@ -37,10 +44,14 @@ class Run:
         exercise: the exercise that is checked.
         seed: the cases are drawn from it.
         full: grading: more cases, longer, than a learner waits for in a notebook.
+        lend: gives a server of a kind, such as RabbitMQ, for a ``with`` block; a grader lends the same one again and
+            again, so a check works in a namespace of its own in it.
     """
 
-    def __init__(self, exercise: Exercise, seed: int, full: bool, interrupted: threading.Event) -> None:
-        self.exercise, self.seed, self.full = exercise, seed, full
+    def __init__(
+        self, exercise: Exercise, seed: int, full: bool, interrupted: threading.Event, lend: Lend = new_server
+    ) -> None:
+        self.exercise, self.seed, self.full, self.lend = exercise, seed, full, lend
         self.random = random.Random(f"{exercise.id}:{seed}")
         self._interrupted = interrupted
 
@@ -98,13 +109,13 @@ class Run:
         return value
 
 
-def run_check(exercise: Exercise, answer: Answer, *, seed: int, full: bool = False) -> Verdict:
+def run_check(exercise: Exercise, answer: Answer, *, seed: int, full: bool = False, lend: Lend = new_server) -> Verdict:
     """Check `answer`; whatever happens, the result is a verdict and nothing is left running.
 
     Raises:
         KeyboardInterrupt: the learner pressed stop; everything that the check started is gone.
     """
-    run = Run(exercise, seed, full, answer.interrupted)
+    run = Run(exercise, seed, full, answer.interrupted, lend)
     decided: list[Decided] = []
     # A thread of its own: in a notebook the kernel's event loop runs in the main thread, and a check may need one too.
     worker = threading.Thread(target=lambda: decided.append(_decide(exercise, answer, run)), name="check", daemon=True)

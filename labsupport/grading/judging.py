@@ -9,7 +9,7 @@ from typing import Any
 
 from labsupport.exercises.answer import Answer
 from labsupport.exercises.catalogue import Exercise
-from labsupport.exercises.checking import run_check
+from labsupport.exercises.checking import Lend, new_server, run_check
 from labsupport.grading.assemble import Assembled
 from labsupport.grading.execution import NotDefined, Notebook
 from labsupport.grading.sandbox import Cell, Sandbox, timer
@@ -33,6 +33,7 @@ class Sitting:
         timeout_s: how long each check may take.
         cell_s: how long each of the learner's cells may run.
         path: directories of modules that the lesson's cells would have made.
+        lend: where checks get their servers from.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class Sitting:
         timeout_s: float,
         cell_s: float,
         path: Sequence[str] = (),
+        lend: Lend = new_server,
     ) -> None:
         self._sandbox, self._seed, self._timeout_s, self._cell_s = sandbox, seed, timeout_s, cell_s
-        self._path = path
+        self._path, self._lend = path, lend
         self._cell: Cell | None = None
         self._answers = self._all_at_once([one for one in work if one[1].parts])
 
@@ -60,7 +62,7 @@ class Sitting:
             except NotDefined as lacking:
                 return _not_defined(exercise, self._seed, lacking)
             answer.launch = self._empty_cell().launch
-            verdict = _checked(exercise, answer, self._seed, self._timeout_s)
+            verdict = self._checked(exercise, answer)
             if verdict.outcome is not Outcome.UNKNOWN:
                 break
         return verdict
@@ -87,21 +89,20 @@ class Sitting:
             self._cell = self._sandbox.cell()
         return self._cell
 
+    def _checked(self, exercise: Exercise, answer: Answer) -> Verdict:
+        with timer(self._timeout_s, answer.interrupted.set):
+            verdict = run_check(exercise, answer, seed=self._seed, full=True, lend=self._lend)
+        if verdict.outcome is Outcome.UNKNOWN and answer.interrupted.is_set():
+            summary = f"the check was not done with your code after {self._timeout_s:g} seconds"
+            return dataclasses.replace(verdict, outcome=Outcome.FAIL, summary=summary)
+        return verdict
+
     def __enter__(self) -> Sitting:
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._cell is not None:
             self._cell.close()
-
-
-def _checked(exercise: Exercise, answer: Answer, seed: int, timeout_s: float) -> Verdict:
-    with timer(timeout_s, answer.interrupted.set):
-        verdict = run_check(exercise, answer, seed=seed, full=True)
-    if verdict.outcome is Outcome.UNKNOWN and answer.interrupted.is_set():
-        summary = f"the check was not done with your code after {timeout_s:g} seconds"
-        return dataclasses.replace(verdict, outcome=Outcome.FAIL, summary=summary)
-    return verdict
 
 
 def _not_defined(exercise: Exercise, seed: int, lacking: NotDefined) -> Verdict:

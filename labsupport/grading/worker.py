@@ -22,6 +22,7 @@ from typing import Any
 from labsupport.grading import isolation, release
 from labsupport.grading.assemble import Pristine
 from labsupport.grading.judging import Sitting
+from labsupport.grading.lending import Servers
 from labsupport.grading.notebooks import Cell
 from labsupport.grading.sandbox import Sandbox
 
@@ -34,7 +35,7 @@ class Worker:
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings = settings
+        self.settings, self.servers = settings, Servers()
         if settings["isolated"] and not elsewhere():
             isolation.own_network()
         sys.path[:0] = settings["path"]
@@ -61,7 +62,8 @@ class Worker:
         work = [(exercises[one.exercise], one) for one in asked]
         how = {name: order[name] for name in ("seed", "timeout_s", "cell_s")}
         started = time.monotonic()
-        with Sitting(self.sandbox, work, path=self.made[order["lesson"]], **how) as sitting:
+        path, lend = self.made[order["lesson"]], self.servers.lend
+        with Sitting(self.sandbox, work, path=path, lend=lend, **how) as sitting:
             for exercise, one in work:
                 verdict = sitting.judge(exercise, one)
                 took_s, started = time.monotonic() - started, time.monotonic()
@@ -88,7 +90,7 @@ def main() -> int:
     def tell(told: dict[str, Any]) -> None:
         print(json.dumps(told), file=channel, flush=True)
 
-    with worker.sandbox:
+    with worker.sandbox, worker.servers:
         tell({"ready": True})
         for line in sys.stdin:
             for told in worker.grade(json.loads(line)):

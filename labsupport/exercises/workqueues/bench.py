@@ -22,17 +22,33 @@ SETTLING = (ACK, "Basic.Nack", "Basic.Reject")
 
 
 class Broker:
-    """The check's own connection to RabbitMQ, beside the tap; opened again after a restart."""
+    """The check's own connection to RabbitMQ, beside the tap; opened again after a restart.
 
-    def __init__(self, server: RabbitMQ) -> None:
-        self._server = server
+    Args:
+        server: the broker.
+        url: of the namespace in it that the check works in.
+    """
+
+    def __init__(self, server: RabbitMQ, url: str) -> None:
+        self._server, self._url = server, url
         self._connection: pika.BlockingConnection | None = None
+
+    @classmethod
+    @contextlib.contextmanager
+    def of(cls, run: Run) -> Iterator[Broker]:
+        """A broker that the check has to itself, in which it finds nothing and leaves nothing."""
+        with run.lend(RabbitMQ) as rabbit, rabbit.namespace() as url:
+            yield cls(rabbit, url)
+
+    def behind(self, tap: Wiretap, who: str = "worker") -> str:
+        """The address for a learner's code, through the tap."""
+        return tap.amqp(self._url, who)
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
         """A channel for one purpose: a refusal of the broker closes the channel, and the next one is a new one."""
         if self._connection is None:
-            parameters = pika.URLParameters(self._server.url)
+            parameters = pika.URLParameters(self._url)
             parameters.heartbeat = 0  # a check waits for minutes without serving its connection
             self._connection = pika.BlockingConnection(parameters)
         channel = self._connection.channel()
@@ -93,14 +109,13 @@ class Broker:
 
 
 class WorkerBench:
-    """One broker, a tap, and a learner's worker that is started, killed and started again.
+    """A broker, a tap, and a learner's worker that is started, killed and started again.
 
     A subclass says in `start` how the worker is started, and runs its experiments with what is here.
     """
 
-    def __init__(self, answer: Answer, run: Run, rabbit: RabbitMQ, tap: Wiretap) -> None:
-        self.answer, self.run, self.tap = answer, run, tap
-        self.broker = Broker(rabbit)
+    def __init__(self, answer: Answer, run: Run, broker: Broker, tap: Wiretap) -> None:
+        self.answer, self.run, self.broker, self.tap = answer, run, broker, tap
 
     # ---------------------------------------------------------------- waiting
 

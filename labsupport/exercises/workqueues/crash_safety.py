@@ -19,9 +19,9 @@ import redis
 
 from labsupport.exercises.answer import Answer, Child, ChildEnded
 from labsupport.exercises.checking import Run
-from labsupport.exercises.workqueues.bench import ACK, PATIENCE_S, WAIT_S, WorkerBench
+from labsupport.exercises.workqueues.bench import ACK, PATIENCE_S, WAIT_S, Broker, WorkerBench
 from labsupport.exercises.workqueues.wiretap import Event, Stop, Wiretap
-from labsupport.services import RabbitMQ, Redis, start_all
+from labsupport.services import Redis
 
 IN_HAND = 10  # so many unacknowledged jobs may one worker hold; the exercise says so
 AGAIN_AND_AGAIN = 5  # deliveries of one message that nobody can take for a coincidence
@@ -57,23 +57,19 @@ def run_worker(given: Any, tell: Callable[..., None], rabbit_url: str, store_url
 
 def check_worker(answer: Answer, run: Run) -> str:
     """Kill the worker before and after its effect, kill the broker, let two workers race, and drain one."""
-    with contextlib.ExitStack() as stack:
-        rabbit, store = RabbitMQ(), Redis()
-        stack.callback(rabbit.stop)
-        stack.callback(store.stop)
-        start_all(rabbit, store)
-        return CrashTest(answer, run, rabbit, store, stack.enter_context(Wiretap())).go()
+    with Broker.of(run) as broker, Redis() as store, Wiretap() as tap:
+        return CrashTest(answer, run, broker, store, tap).go()
 
 
 class CrashTest(WorkerBench):
     """A queue, a ledger, and the same worker killed at one point after the other."""
 
-    def __init__(self, answer: Answer, run: Run, rabbit: RabbitMQ, store: Redis, tap: Wiretap) -> None:
-        super().__init__(answer, run, rabbit, tap)
+    def __init__(self, answer: Answer, run: Run, broker: Broker, store: Redis, tap: Wiretap) -> None:
+        super().__init__(answer, run, broker, tap)
         self.queue = f"sums-{run.random.randrange(16**4):04x}"
         self.store = redis.Redis.from_url(store.url)
         self.contents: dict[bytes, bytes] = {}
-        self.urls = {who: (tap.amqp(rabbit.url, who), tap.resp(store.url, who)) for who in ("worker", "other worker")}
+        self.urls = {who: (broker.behind(tap, who), tap.resp(store.url, who)) for who in ("worker", "other worker")}
         self.jobs: list[Job] = []  # all that belong into the ledger
 
     def go(self) -> str:

@@ -16,9 +16,8 @@ from typing import Any, NoReturn
 
 from labsupport.exercises.answer import Answer, Child, ChildEnded
 from labsupport.exercises.checking import Run
-from labsupport.exercises.workqueues.bench import PATIENCE_S, WorkerBench
+from labsupport.exercises.workqueues.bench import PATIENCE_S, Broker, WorkerBench
 from labsupport.exercises.workqueues.wiretap import Stop, Wiretap
-from labsupport.services import RabbitMQ
 
 LONG_MS = 600_000  # a delay that no check waits for
 
@@ -40,8 +39,8 @@ def run_retrying(
 
 def check_retrying(answer: Answer, run: Run) -> str:
     """Follow failing jobs through the queues, while workers, queues and the broker go away."""
-    with RabbitMQ() as rabbit, Wiretap() as tap:
-        return RetryTest(answer, run, rabbit, tap).go()
+    with Broker.of(run) as broker, Wiretap() as tap:
+        return RetryTest(answer, run, broker, tap).go()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +55,9 @@ class Attempt:
 class RetryTest(WorkerBench):
     """Jobs that always fail, each experiment with a queue and delays of its own."""
 
-    def __init__(self, answer: Answer, run: Run, rabbit: RabbitMQ, tap: Wiretap) -> None:
-        super().__init__(answer, run, rabbit, tap)
-        self.url = tap.amqp(rabbit.url)
+    def __init__(self, answer: Answer, run: Run, broker: Broker, tap: Wiretap) -> None:
+        super().__init__(answer, run, broker, tap)
+        self.url = broker.behind(tap)
         self.headers = {"trace": f"t-{run.random.randrange(16**6):06x}", "tenant": run.random.randrange(1, 100)}
         self.queue, self.child = "", None
         self.attempts: dict[str, list[Attempt]] = {}
