@@ -21,7 +21,7 @@ LESSON = Lesson(
     number="03",
     title="RPC with Thrift, and the comparison",
     notebook="03_thrift",
-    minutes=60,
+    minutes=70,
     systems=(),
     exercises=(
         Exercise(

@@ -56,9 +56,9 @@ CLAIMS = {
         "shop": ["Item(sku='book', quantity=300)"],
         "undeclared-run": ["7.0", "CannotCalculate: I can only add", "Internal error", "11.0"],
         "bytes": ["19 bytes", "10 bytes", "36 bytes"],
-        "type-run": ["quantity=None"],
-        "more-versions": ["pieces=300", "Item(title='book', quantity=None)"],
-        "late-run": ["Item(sku='slow', quantity=1)"],
+        "type-run": ["quantity=None", "pieces=300", "Item(title='book', quantity=None)"],
+        "late-run": ["find('third') -> second", "first second third fourth"],
+        "gone-run": ["DEADLINE_EXCEEDED"],
     },
     "04_nats": {
         "document-run": ["no attribute 'channel'"],
