@@ -20,12 +20,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from labsupport.errors import LearnerError, ServiceError, SetupError, disk_errors_explained
 from labsupport.services import broken, ports, reaper, sources
 from labsupport.services.node import Foreign, Node
 from labsupport.services.wire import NotYet, patience
+
+if TYPE_CHECKING:
+    from labsupport.services.vitals import Vitals
 
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound="Service")
@@ -341,6 +344,12 @@ class Service:
                 cause=f"fewer than half of the nodes can talk to each other, or the election goes on ({error.cause})",
                 do="restart or resume a node: a leader needs more than half of them",
             ) from None
+
+    def vitals(self) -> dict[str, Vitals]:
+        """What each running node says of itself: role, term or epoch, length and lag of its log."""
+        from labsupport.services.vitals import vitals
+
+        return vitals(self)
 
     def logs(self, lines: int = 20) -> str:
         """The last lines of every node's log."""

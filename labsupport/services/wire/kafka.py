@@ -48,8 +48,23 @@ def versions(port: int, *, timeout_s: float = 0.3) -> None:
     _ask(port, VERSIONS, 0, b"", timeout_s)
 
 
+@dataclass(frozen=True)
+class Quorum:
+    """The controllers as their leader sees them: its epoch and number, and the length of each one's log by number."""
+
+    epoch: int
+    leader: int
+    log_ends: dict[int, int]
+
+
 def controller(port: int, *, timeout_s: float = 0.3) -> tuple[int, int]:
     """Ask a controller who leads: the epoch and the number of the leader. Only the leader itself answers."""
+    found = quorum(port, timeout_s=timeout_s)
+    return found.epoch, found.leader
+
+
+def quorum(port: int, *, timeout_s: float = 0.3) -> Quorum:
+    """Ask the controller that leads about all; the others do not answer."""
     one = b"\x02"  # "compact" arrays and strings begin with their length plus one; each record ends with 0, "no tags"
     name = struct.pack(">b", len(QUORUM_TOPIC) + 1) + QUORUM_TOPIC
     answer = _ask(
@@ -62,8 +77,11 @@ def controller(port: int, *, timeout_s: float = 0.3) -> tuple[int, int]:
     partitions, _partition, error = answer.number("b"), answer.number("i"), answer.number("h")
     if error or partitions != 2:
         raise NotYet(f"error {error} about the controllers")
-    leader = answer.number("i")
-    return answer.number("i"), leader
+    leader, epoch, _committed = answer.number("i"), answer.number("i"), answer.number("q")
+    log_ends = {}
+    for _ in range(answer.number("b") - 1):
+        voter, log_ends[voter], _tags = answer.number("i"), answer.number("q"), answer.number("b")
+    return Quorum(epoch, leader, log_ends)
 
 
 class _Answer:
