@@ -1,7 +1,8 @@
 """Benchmarks: find them, run them, show their rows as a table or as one JSON document.
 
-A benchmark is a file ``tests/bench/bench_<name>.py`` with a function ``rows(quick: bool = False) -> list[dict]``. A row
-has these keys; a row without a baseline or a goal leaves those out:
+A benchmark is a file ``tests/bench/bench_<name>.py`` with a function ``rows(quick: bool = False) -> list[dict]``, which
+may take a ``part`` as well (``bench name/part``); it may have a function ``picture(rows, path)`` beside it. A row has
+these keys; a row without a baseline or a goal leaves those out:
 
     case            what was measured
     value, unit     the result
@@ -20,6 +21,7 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from labsupport.errors import LabBug, LearnerError
 
@@ -32,25 +34,34 @@ def names(folder: Path = FOLDER) -> list[str]:
     return sorted(path.stem.removeprefix("bench_") for path in folder.glob("bench_*.py"))
 
 
-def run(chosen: Sequence[str], *, as_json: bool, quick: bool = False, folder: Path = FOLDER) -> int:
+def run(
+    chosen: Sequence[str], *, as_json: bool, quick: bool = False, picture: Path | None = None, folder: Path = FOLDER
+) -> int:
     """Run benchmarks and show their rows; 1 if a row does not hold its goal, else 0.
 
     Args:
-        chosen: names of benchmarks; none means all.
+        chosen: names of benchmarks, or "name/part"; none means all.
         as_json: one JSON document on standard output instead of a table.
         quick: fewer repetitions.
+        picture: where to draw the rows of the last benchmark, .svg or .png.
         folder: where the benchmarks are.
     """
     there = names(folder)
-    unknown = [name for name in chosen if name not in there]
+    unknown = [name for name in chosen if name.partition("/")[0] not in there]
     if unknown:
         raise LearnerError(
             f"There is no benchmark called {', '.join(unknown)}.", do=f"choose from: {', '.join(there) or 'none yet'}"
         )
     rows = []
-    for name in chosen or there:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        rows += [_complete(name, row) for row in rows_of(name, folder)(quick=quick)]
+    for wanted in chosen or there:
+        name, _, part = wanted.partition("/")
+        print(f"measuring {wanted} ...", file=sys.stderr, flush=True)
+        benchmark = _load(name, folder)
+        for row in benchmark.rows(quick=quick, **({"part": part} if part else {})):
+            rows.append(_complete(name, row))
+            print(f"  {row['case']}: {_number(row['value'], row['unit'])}", file=sys.stderr, flush=True)
+    if picture is not None:
+        benchmark.picture([row for row in rows if row["bench"] == name], picture)
     if as_json:
         print(json.dumps({"machine": machine(), "rows": rows}, indent=1, ensure_ascii=False))
     else:
@@ -71,12 +82,16 @@ def machine() -> dict:
 
 def rows_of(name: str, folder: Path = FOLDER):
     """The function that makes a benchmark's rows."""
+    return _load(name, folder).rows
+
+
+def _load(name: str, folder: Path) -> ModuleType:
     path = folder / f"bench_{name}.py"
     spec = importlib.util.spec_from_file_location(f"labsupport_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # so that what the benchmark defines can be pickled
     spec.loader.exec_module(module)
-    return module.rows
+    return module
 
 
 def _complete(name: str, row: dict) -> dict:

@@ -18,6 +18,15 @@ def rows(quick=False):
     ]
 """
 
+PARTS = """
+def rows(quick=False, part=""):
+    return [{"case": case, "value": 1, "unit": "ms"} for case in "ab" if part in case]
+
+
+def picture(rows, path):
+    path.write_text("".join(row["case"] for row in rows))
+"""
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -40,6 +49,15 @@ def test_a_goal_that_does_not_hold_is_status_1(folder, capsys):
     shown = capsys.readouterr().out
     assert "NO" in shown
     assert "before: 8 ms" in shown
+
+
+def test_a_part_of_a_benchmark_is_measured_told_at_once_and_drawn(folder, capsys, tmp_path):
+    (folder / "bench_parts.py").write_text(PARTS)
+    assert bench.run(["parts/b"], as_json=True, picture=tmp_path / "picture", folder=folder) == 0
+    shown = capsys.readouterr()
+    assert [row["case"] for row in json.loads(shown.out)["rows"]] == ["b"]
+    assert "b: 1 ms" in shown.err
+    assert (tmp_path / "picture").read_text() == "b"
 
 
 def test_an_unknown_benchmark_names_those_that_there_are(folder):

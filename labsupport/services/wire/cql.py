@@ -43,9 +43,9 @@ def query(
 
 
 def _rows(body: bytes) -> list[list[bytes | None]]:
-    kind, flags, columns = struct.unpack_from(">iii", body)
-    if kind != ROWS:
-        return []
+    if struct.unpack_from(">i", body) != (ROWS,):
+        return []  # nothing was asked for
+    flags, columns = struct.unpack_from(">ii", body, 4)
     if not flags & NO_METADATA:
         raise NotYet("it sent what was not asked for")
     (count,) = struct.unpack_from(">i", body, 12)
