@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
     bench.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
     bench.add_argument("--quick", action="store_true", help="fewer repetitions")
+    bench.add_argument("--picture", type=Path, metavar="FILE", help="draw the rows, as .svg or .png")
 
     up = command("up", _up, "keep systems running outside a notebook, and print where they are")
     up.add_argument("systems", nargs="+", metavar="SYSTEM", help="nats, redis, rabbitmq, etcd and so on")
@@ -203,7 +204,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv)
     from labsupport import bench
 
-    return bench.run(arguments.names, as_json=arguments.json, quick=arguments.quick)
+    return bench.run(arguments.names, as_json=arguments.json, quick=arguments.quick, picture=arguments.picture)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
