@@ -1,7 +1,8 @@
-"""What is left two seconds after the owner of four clusters has been killed with SIGKILL: processes and directories.
+"""What is left two seconds after an owner of services has been killed with SIGKILL: processes and directories.
 
-Half of the rounds kill the owner alone, half its whole process group, as Jupyter does to a kernel that is restarted.
-Then the same at a random moment of the start.
+Half of the rounds kill the owner alone, half its whole process group, as Jupyter does to a kernel that is restarted:
+four clusters that are up, the same at a random moment of their start, and every system of the course at once. A part
+of it: ``bench orphans/every``.
 """
 
 from __future__ import annotations
@@ -13,19 +14,24 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.services.owners import CLUSTERS, Owner, leftovers
+from tests.services.owners import CLUSTERS, EVERYTHING, Owner, leftovers
 
-ROUNDS, QUICK_ROUNDS = 50, 3
 LIMIT_S = 2.0
-UP = f"{CLUSTERS}; tell('starting'); start_all(*services); tell('up'); time.sleep(600)"
+UP_S = 600.0  # what a busy machine may take to start every system
+# What is up, in how many rounds, and within how many seconds of the start the owner is killed (None: when all are up).
+CASES = {
+    "four clusters up": (CLUSTERS, 50, None),
+    "four clusters at a random moment of their start": (CLUSTERS, 50, 3.0),
+    "every system up": (EVERYTHING, 20, None),
+}
 
 
-def one_round(root: Path, *, group: bool, after_s: float | None) -> tuple[int, float]:
+def one_round(root: Path, services: str, *, group: bool, after_s: float | None) -> tuple[int, float]:
     """Kill one owner; returns how many things are left after two seconds, and the ms until nothing was."""
-    with Owner(root, UP) as owner:
+    with Owner(root, f"{services}; tell('starting'); start_all(*services); tell('up'); time.sleep(600)") as owner:
         owner.hear()
         if after_s is None:
-            owner.hear()
+            owner.hear(UP_S)
         else:
             time.sleep(after_s)
         owner.kill(group=group)
@@ -35,15 +41,18 @@ def one_round(root: Path, *, group: bool, after_s: float | None) -> tuple[int, f
         return len(left), (time.monotonic() - killed) * 1000
 
 
-def rows(quick: bool = False) -> Iterator[dict]:
+def rows(quick: bool = False, part: str = "") -> Iterator[dict]:
     """Leftovers summed over all rounds, and how long it took until there were none."""
-    rounds, moments = QUICK_ROUNDS if quick else ROUNDS, random.Random("orphans")
-    for case, longest_s in (("four clusters up", None), ("at a random moment of their start", 3.0)):
+    moments = random.Random("orphans")
+    for case, (services, rounds, longest_s) in CASES.items():
+        if part not in case:
+            continue
+        rounds = 2 if quick else rounds
         left, took = [], []
         for turn in range(rounds):
             after_s = None if longest_s is None else moments.uniform(0, longest_s)
             with tempfile.TemporaryDirectory() as root:
-                count, ms = one_round(Path(root).resolve(), group=bool(turn % 2), after_s=after_s)
+                count, ms = one_round(Path(root).resolve(), services, group=bool(turn % 2), after_s=after_s)
             left.append(count)
             took.append(ms)
         yield {

@@ -24,10 +24,12 @@ CLUSTERS = "services = [Nats(nodes=3), Redis(nodes=3), RabbitMQ(nodes=3), Etcd(n
 JAVA = "services = [ZooKeeper(nodes=3), Kafka(nodes=3), Cassandra(), DynamoDB()]"
 WORKERS = "services = [Gearman(), CeleryWorkers(nodes=2), Etcd(nodes=3, partitions=True)]"  # and what these stand on
 SINGLES = "services = [Nats(), Redis(), RabbitMQ(), Etcd()]"
+EVERYTHING = """services = [Nats(nodes=3), Redis(nodes=3), RedisCluster(), RabbitMQ(nodes=3), Etcd(nodes=3), Gearman(),
+    ZooKeeper(nodes=3), Kafka(nodes=3), Cassandra(nodes=3), DynamoDB(), Spark(), CeleryWorkers()]"""
 PREAMBLE = """
 import json, os, sys, threading, time
 from labsupport.services import Cassandra, DynamoDB, Etcd, Kafka, Nats, RabbitMQ, Redis, ZooKeeper, reaper, start_all
-from labsupport.services import CeleryWorkers, Gearman
+from labsupport.services import CeleryWorkers, Gearman, RedisCluster, Spark
 def tell(value):
     print(json.dumps(value), flush=True)
 """
