@@ -16,7 +16,8 @@ from typing import Any
 
 from labsupport.errors import LabError
 from labsupport.view.cards import Table
-from labsupport.view.systems import Row, System, system_of
+from labsupport.view.links import LinkMap
+from labsupport.view.systems import BETWEEN, LINK, Row, System, system_of
 
 LOOK_S = 0.25
 SIGNS = {"running": "● running", "paused": "‖ paused", "starting": "○ starting"}
@@ -51,7 +52,9 @@ class Panel:
 
     def table(self) -> Table:
         """The same without buttons."""
-        return Table(self.system.title, COLUMNS, [_texts(row) for row in self.rows()])
+        cuts = ", ".join(f"{one} → {other}" for one, other in sorted(self.system.cuts)) if self.system.has_links else ""
+        caption = self.system.title + (f"; cut: {cuts}" if cuts else "")
+        return Table(caption, COLUMNS, [_texts(row) for row in self.rows()])
 
     # ---- what it does
 
@@ -59,8 +62,9 @@ class Panel:
         """What a button does: returns at once, and `notes` say what has come of it.
 
         Args:
-            deed: "kill", "pause", "resume", "restart", "cut off" and a name; "heal", and "run 1 s" of a world.
-            name: the node.
+            deed: "kill", "pause", "resume", "restart", "cut off" and a name; "cut or mend" and "n1 – n2"; "heal", and
+                "run 1 s" of a world.
+            name: the node, or the link.
         """
         if self.system.owned:
             self._start()
@@ -113,7 +117,7 @@ class Panel:
 
     def _look(self) -> None:
         if self._live is not None:
-            self._live.show(self.system.title, self.rows(), self.notes, self.system.events())
+            self._live.show(self.rows(), self.notes)
 
     # ---- the ways it shows itself
 
@@ -150,13 +154,18 @@ class _Live:
         self._buttons: dict[tuple[str, str], Any] = {}
         lines = [self._line(row) for row in panel.rows()]
         common = [self._button(deed, "") for deed in panel.system.everywhere]
-        self.box = widgets.VBox([self.title, *lines, widgets.HBox(common), self.notes, self.events])
+        self.links = LinkMap(list(self._cells), self._link) if panel.system.has_links else None
+        map_of_links = [self.links.widget] if self.links else []
+        self.box = widgets.VBox([self.title, *lines, widgets.HBox(common), *map_of_links, self.notes, self.events])
+
+    def _link(self, one: str, other: str) -> None:
+        self._panel.order(LINK, BETWEEN.join((one, other)))
 
     def _line(self, row: Row) -> Any:
-        widths = ("9em", "8em", "8em", "10em")
+        widths = ("8em", "7em", "7em", "15em")
         self._cells[row.name] = [self._widgets.Label(layout={"width": width}) for width in widths]
         buttons = [self._button(deed, row.name) for deed in self._panel.system.deeds()]
-        return self._widgets.HBox([*self._cells[row.name], *buttons])
+        return self._widgets.HBox([*self._cells[row.name], *buttons], layout={"flex_flow": "row wrap"})
 
     def _button(self, deed: str, name: str) -> Any:
         words = f"{deed} {name}".strip().capitalize()
@@ -165,18 +174,23 @@ class _Live:
         self._buttons[deed, name] = button
         return button
 
-    def show(self, title: str, rows: Sequence[Row], notes: Sequence[str], events: Sequence[str]) -> None:
-        self.title.value = f"<b>{escape(title)}</b>"
+    def show(self, rows: Sequence[Row], notes: Sequence[str]) -> None:
+        system = self._panel.system
+        self.title.value = f"<b>{escape(system.title)}</b>"
         self.notes.value = f'<div role="status">{"<br>".join(map(escape, notes))}</div>'
-        lines = escape("\n".join(events))
+        lines = escape("\n".join(system.events()))
         self.events.value = f'<pre style="font-size:12px;line-height:1.4;margin:0">{lines}</pre>' if lines else ""
         for row in rows:
             for label, text in zip(self._cells[row.name], _texts(row), strict=True):
                 label.value = text
-            for deed in self._panel.system.deeds():
-                self._buttons[deed, row.name].disabled = not self._panel.system.possible(deed, row)
+            for deed in system.deeds():
+                self._buttons[deed, row.name].disabled = not system.possible(deed, row)
+        if self.links:
+            self.links.show(system.cuts)
 
     def retire(self, why: str) -> None:
+        if self.links:
+            self.links.close()
         for button in self._buttons.values():
             button.disabled = True
-        self.notes.value = escape(why)
+        self.notes.value = f'<div role="status">{escape(why)}</div>'

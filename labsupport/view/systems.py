@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 from labsupport.errors import LabError, LearnerError
 from labsupport.trace import Trace
 
-SELDOM_S = 2.0  # how often a service is asked what costs it a round trip or a process: who leads, how much memory
+SELDOM_S = 2.0  # how often a service is asked what costs it round trips and processes: roles, logs, memory
 ROLES, TERMS = ("role", "state"), ("term", "current_term", "epoch", "view")  # attributes that learners give their nodes
 DOWN = ("down", "stopped")
 LAST = 4  # events under a panel
+LINK, BETWEEN = "cut or mend", " – "  # what is done to a link, and what stands between the names of its ends
 
 
 class Row(NamedTuple):
@@ -68,13 +69,33 @@ class System:
 
     def do(self, deed: str, name: str = "") -> None:
         """Do it to a node, or to all when there is no name."""
-        if name:
+        if deed == LINK:
+            self.toggle(*name.split(BETWEEN))
+        elif name:
             self.deeds()[deed](name)
         else:
             getattr(self, deed.replace(" ", "_"))()
 
     def heal(self) -> None:
         self.cluster.heal()
+
+    @property
+    def has_links(self) -> bool:
+        """Whether its nodes can be cut off from each other."""
+        return len(self.rows()) > 1
+
+    @property
+    def cuts(self) -> frozenset[tuple[str, str]]:
+        """The ways between nodes on which nothing passes now."""
+        return self.cluster.cuts
+
+    def toggle(self, one: str, other: str) -> None:
+        """Cut the link between two nodes, or mend it."""
+        both = {(one, other), (other, one)}
+        self.cut(self.cuts - both if self.cuts & both else self.cuts | both)
+
+    def cut(self, ways: frozenset[tuple[str, str]]) -> None:
+        self.cluster.partition(ways)
 
     def _others(self, name: str) -> list[str]:
         return [row.name for row in self.rows() if row.name != name]
@@ -115,8 +136,10 @@ class OfWorld(System):
         }
 
     def _cut_off(self, name: str) -> None:
-        others = self._others(name)
-        self.cluster.cut([*((name, other) for other in others), *((other, name) for other in others)])
+        self.cut(frozenset(way for other in self._others(name) for way in ((name, other), (other, name))))
+
+    def cut(self, ways: frozenset[tuple[str, str]]) -> None:
+        self.cluster.cut(ways)
 
     def do(self, deed: str, name: str = "") -> None:
         if deed.startswith("run "):
@@ -172,8 +195,8 @@ class OfService(System):
 
     def __init__(self, cluster: Any) -> None:
         super().__init__(cluster)
-        self.everywhere = ("heal",) if hasattr(cluster, "heal") else ()
-        self._due, self._leader, self._memory = 0.0, "", {}
+        self.everywhere = ("heal",) if self.has_links else ()
+        self._due, self._told = 0.0, {}
 
     @property
     def title(self) -> str:
@@ -182,6 +205,10 @@ class OfService(System):
     @property
     def gone(self) -> bool:
         return not self._nodes()
+
+    @property
+    def has_links(self) -> bool:
+        return getattr(self.cluster, "partitions", False)
 
     def _nodes(self) -> dict[str, Any]:
         with contextlib.suppress(LabError):
@@ -192,17 +219,15 @@ class OfService(System):
         nodes = self._nodes()
         if time.monotonic() >= self._due and nodes:
             self._ask(nodes)
-        return [
-            Row(name, node.state, "leader" if name == self._leader else "", self._memory.get(name, ""))
-            for name, node in nodes.items()
-        ]
+        return [Row(name, node.state, *self._told.get(name, ())) for name, node in nodes.items()]
 
     def _ask(self, nodes: dict[str, Any]) -> None:
-        self._leader = ""
-        if len(nodes) > 1:
-            with contextlib.suppress(LabError):
-                self._leader = self.cluster.leader(timeout_s=0.5).name
-        self._memory = {name: f"{node.memory:.0f} MiB" for name, node in nodes.items()}
+        vitals: dict[str, Any] = {}
+        with contextlib.suppress(LabError):
+            vitals = self.cluster.vitals()
+        for name, node in nodes.items():
+            one = vitals.get(name)
+            self._told[name] = one.role if one else "", ", ".join(filter(None, [*_vital(one), _memory(node)]))
         self._due = time.monotonic() + SELDOM_S
 
     def deeds(self) -> dict[str, Callable[[str], Any]]:
@@ -217,6 +242,18 @@ class OfService(System):
             self._due = 0.0
 
         return act
+
+
+def _vital(one: Any) -> Iterator[str]:
+    """The term, the log and the lag of a node that has said something of itself."""
+    if one is not None:
+        yield one.era
+        if one.length is not None:
+            yield f"log {one.length:,}" + (f" ({one.lag:,} behind)" if one.lag else "")
+
+
+def _memory(node: Any) -> str:
+    return f"{held:.0f} MiB" if (held := node.memory) else ""
 
 
 def system_of(cluster: Any) -> System:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import re
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
@@ -37,6 +38,14 @@ HistoryPicture(history, linearizable(history))
 """
 
 
+LINKS = """
+from labsupport import Etcd, Panel
+etcd = Etcd(nodes=3, partitions=True).start()
+Panel(etcd)
+"""
+CLOSED = "etcd.stop()"
+
+
 def notebook_of(lab, name: str, *sources: str) -> str:
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -65,6 +74,40 @@ def test_a_real_leader_is_killed_from_the_panel_while_a_cell_waits(lab, open_not
     screenshot(page, "panel_after_the_kill")
     page.get_by_role("button", name=f"Restart {first}").click()
     expect(row.filter(has_text=first)).to_contain_text("running", timeout=60_000)
+
+
+def test_links_of_a_real_cluster_are_cut_by_drag_and_mended_by_keyboard(lab, open_notebook, screenshot):
+    notebook = open_notebook(notebook_of(lab, "links.ipynb", LINKS, CLOSED))
+    page = notebook.page
+    run = "() => { void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next'); }"
+    page.evaluate(run)
+    row = page.locator(".widget-hbox:has(.widget-label)")
+    expect(row.filter(has_text="leader")).to_have_count(1, timeout=120_000)
+    leading = row.filter(has_text="leader").locator(".widget-label").first.inner_text()
+    others = [name for name in ("etcd-0", "etcd-1", "etcd-2") if name != leading]
+    for other in others:
+        page.locator(f"[data-node={leading}]").drag_to(page.locator(f"[data-node={other}]"))
+        expect(
+            page.get_by_role("switch", name=re.compile(f"{leading}.*{other}: cut|{other}.*{leading}: cut"))
+        ).to_have_count(1)
+    for other in others:
+        expect(row.filter(has_text=other)).to_be_visible()
+    expect(row.filter(has_text="leader").filter(has_not_text=leading)).to_have_count(1, timeout=60_000)
+    expect(page.get_by_role("switch", name="cut")).to_have_count(2)
+    screenshot(page, "panel_a_leader_cut_off")
+    page.locator("[role=switch][tabindex='0']").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        if page.locator(":focus").get_attribute("aria-checked") == "false":
+            whole = page.get_by_role("switch", name="whole").count()
+            page.keyboard.press("Enter")
+            expect(page.get_by_role("switch", name="whole")).to_have_count(whole + 1)
+    expect(page.get_by_role("switch", name="whole")).to_have_count(3)
+    expect(row.filter(has_text="leader")).to_have_count(1, timeout=60_000)
+    screenshot(page, "panel_links_mended")
+    page.evaluate("() => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = 1; }")
+    page.evaluate(run)
+    expect(page.get_by_role("status").filter(has_text="This panel is closed.")).to_be_visible(timeout=30_000)
 
 
 def test_the_run_of_a_failing_check_opens_at_the_event_that_is_wrong(lab, open_notebook, screenshot):

@@ -54,6 +54,11 @@ def press(panel: Panel, deed: str, name: str = "") -> None:
     button.click()
 
 
+def drag(links, one: str, other: str) -> None:
+    """What the browser sends when somebody drags from node to node."""
+    links._handle_custom_msg({"link": [one, other]}, [])
+
+
 def state(panel: Panel, name: str) -> str:
     return panel._live._cells[name][1].value
 
@@ -93,6 +98,26 @@ def test_the_buttons_of_a_world_break_mend_and_move_it():
     panel.close()
 
 
+def test_links_are_cut_and_mended_one_by_one_and_all_forms_say_which():
+    world = World(Quiet, nodes=3, seed=1)
+    panel = shown(Panel(world))
+    links = panel._live.links.widget
+    drag(links, "n1", "n2")
+    assert links.cuts == [["n1", "n2"], ["n2", "n1"]] == sorted(map(list, world.cuts))
+    drag(links, "n3", "n2")
+    drag(links, "n2", "n1")
+    assert world.cuts == {("n2", "n3"), ("n3", "n2")} and "cut: n2 → n3, n3 → n2" in repr(panel)
+    world.cut([("n3", "n1")])
+    drag(links, "n1", "n3")
+    assert world.cuts == frozenset() and "cut:" not in repr(panel)
+    panel.close()
+    assert not links.usable
+
+
+def test_a_world_of_one_node_has_no_links():
+    assert shown(Panel(World(Quiet, nodes=1)))._live.links is None
+
+
 def test_what_goes_wrong_is_said_beside_the_buttons_as_text():
     panel = shown(Panel(World(Failing, nodes=1)))
     press(panel, "run 1 s")
@@ -115,6 +140,10 @@ def test_a_button_of_a_cluster_returns_at_once_and_its_thread_does_the_work():
         press(panel, "restart", "n1")
         until(lambda: state(panel, "n1") == "● running", "n1 to be shown as running")
         until(lambda: panel.notes[-1] == "restart n1: done", "the note of it")
+        drag(panel._live.links.widget, "n1", "n2")
+        until(lambda: cluster.cuts == {("n1", "n2"), ("n2", "n1")}, "the link to be cut")
+        press(panel, "heal")
+        until(lambda: panel._live.links.widget.cuts == [], "the map to show that it is whole")
         panel.order("kill", "n9")
         until(lambda: "There is no node 'n9'" in panel.notes[-1], "the error")
     until(lambda: all(button.disabled for button in panel._live._buttons.values()), "the panel to notice the end")
