@@ -50,7 +50,13 @@ CLAIMS = {
         "bytes": ["08 96 01", "0a 03 41 64 61"],
         "numbers-run": ["9", "[1, 2, 3]", "6", "[3, 4, 6]"],
         "raise-run": ["1 UNKNOWN", "2 OUT_OF_RANGE"],
+        "wire": ["PRI * HTTP/2.0", "/greeter.Greeter/SayHello", "00 00 00 00 05"],
         "gone-run": ["DEADLINE_EXCEEDED"],
+        "interceptor-run": ["lines in the log: 1"],
+        "half-run": ["UNAVAILABLE, then", "DEADLINE_EXCEEDED, then DEADLINE_EXCEEDED", "still waiting"],
+        "retry-run": ["OK, balance 30"],
+        "ways-run": ["UNAVAILABLE    UNAVAILABLE    20", "OK             40", "OK             30"],
+        "hops-run": ["back no limit"],
     },
     "03_thrift": {
         "shop": ["Item(sku='book', quantity=300)"],
