@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import dataclasses
 import functools
 import symtable
+import warnings
 from collections.abc import Iterator, Sequence
 
 BUILTIN = frozenset(dir(builtins)) | {"get_ipython", "display", "__name__", "__file__", "__annotations__"}
@@ -32,7 +34,8 @@ class Statement:
 def statements(source: str) -> tuple[Statement, ...]:
     """The top-level statements of a cell; none if Python cannot read it."""
     try:
-        return tuple(map(_statement, ast.parse(_plain(source)).body))
+        with _quiet():
+            return tuple(map(_statement, ast.parse(_plain(source)).body))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
 
@@ -41,7 +44,8 @@ def statements(source: str) -> tuple[Statement, ...]:
 def form(source: str) -> str:
     """The source without comments and in one form; itself if Python cannot read it."""
     try:
-        return ast.unparse(ast.parse(source))
+        with _quiet():
+            return ast.unparse(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return source
 
@@ -81,6 +85,14 @@ def used(source: str) -> frozenset[str]:
 def bound(source: str) -> frozenset[str]:
     """The global names that a cell binds."""
     return frozenset().union(*(part.binds for part in statements(source)))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """What Python warns of in a learner's code is for the learner, not for the one who grades."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _all(sources: Sequence[str]) -> Iterator[tuple[int, Statement]]:

@@ -53,7 +53,7 @@ class Submission:
     @property
     def name(self) -> str:
         """The file's own name, for messages."""
-        return PurePosixPath(self.members[-1] if self.members else self.path).name
+        return _shown(PurePosixPath(self.members[-1] if self.members else self.path).name)
 
     def data(self) -> bytes:
         """The file's bytes.
@@ -93,6 +93,7 @@ def _files(folder: Path) -> Iterator[str]:
 
 def _one(path: Path, name: str, problems: list[str]) -> Iterator[Submission]:
     """The notebooks in one file, whose name below the place that was given is `name`."""
+    name = _shown(name)
     if path.is_symlink() or not path.is_file():
         problems.append(f"{name}: not a plain file, passed over")
     elif path.suffix == ".ipynb":
@@ -102,7 +103,7 @@ def _one(path: Path, name: str, problems: list[str]) -> Iterator[Submission]:
 
 
 def _zipped(path: str, members: tuple[str, ...], prefix: str, problems: list[str]) -> Iterator[Submission]:
-    shown = "/".join((PurePosixPath(path).name, *members))
+    shown = _shown("/".join((PurePosixPath(path).name, *members)))
     try:
         archive = zipfile.ZipFile(io.BytesIO(_bytes_of(path, members)) if members else path)
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -117,12 +118,17 @@ def _zipped(path: str, members: tuple[str, ...], prefix: str, problems: list[str
             parts = PurePosixPath(entry.filename).parts
             if any(part in SKIPPED for part in parts):
                 continue
-            name = "/".join([*filter(None, [prefix]), *(part for part in parts if part not in ("/", ".."))])
+            name = _shown("/".join([*filter(None, [prefix]), *(part for part in parts if part not in ("/", ".."))]))
             if entry.filename.endswith(".ipynb"):
                 when = sum(value * 100**place for place, value in enumerate(reversed(entry.date_time)))
                 yield _submission(name, float(when), path, (*members, entry.filename))
             elif entry.filename.endswith(".zip") and not members:
                 yield from _zipped(path, (entry.filename,), name.removesuffix(".zip"), problems)
+
+
+def _shown(name: str) -> str:
+    """A file's name on one line that can be written as UTF-8; on Linux a name may be any bytes."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _submission(name: str, when: float, path: str, members: tuple[str, ...]) -> Submission:

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import random
 
-import grading_corpus
 import grading_course
-import hypothesis
 import pytest
 from grading_course import RIGHT
-from hypothesis import strategies
 
 from labsupport.exercises import catalogue
 from labsupport.grading import release, slicing
 from labsupport.grading.assemble import Pristine
-from labsupport.grading.notebooks import Unreadable, read
+from labsupport.grading.notebooks import read
 
 PRISTINE = Pristine.of(grading_course.LESSON, grading_course.FOLDER)
 
@@ -75,6 +71,11 @@ def test_a_stub_in_another_form_is_still_a_stub():
     assert all(one.missing for one in assembled(grading_course.notebook(stubs)).values())
 
 
+def test_what_python_warns_of_in_a_learners_code_is_not_the_graders_business(recwarn):
+    assert slicing.bound("x = 1if 1else 2\ny = '\\d'") == {"x", "y"} and slicing.form("x = 1if 1else 2 # mine")
+    assert list(recwarn) == []
+
+
 @pytest.mark.parametrize("lesson", catalogue.lessons(), ids=lambda lesson: lesson.number)
 def test_every_lesson_of_the_course_can_be_assembled_from_its_solution(lesson):
     pristine = Pristine.of(lesson)
@@ -84,26 +85,3 @@ def test_every_lesson_of_the_course_can_be_assembled_from_its_solution(lesson):
     assert [one.exercise for one in found] == [exercise.id for exercise in lesson.exercises]
     assert [one.missing for one in found] == [""] * len(found)
     assert [part.name for one in found for part in one.parts[:-1] if part.name.startswith("x-")] == []
-
-
-@hypothesis.given(data=strategies.binary(max_size=400) | strategies.text(max_size=400).map(str.encode))
-def test_no_bytes_are_too_odd_to_be_refused_in_words(data):
-    with pytest.raises(Unreadable, match=r"\w+ \w+ \w+"):
-        read(data)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_no_mutated_notebook_stops_the_assembling(seed):
-    notebooks = grading_corpus.mutated(random.Random(seed))
-    size = refused = 0
-    while size < 300_000:
-        data = next(notebooks)
-        size += len(data)
-        try:
-            cells, _ = read(data)
-        except Unreadable as error:
-            assert len(str(error)) < 300
-            refused += 1
-            continue
-        assert len(PRISTINE.assemble(cells)) == 5
-    assert refused

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 
 import pytest
 
 from labsupport.errors import LabBug, LearnerError
+from labsupport.exercises import catalogue
 from labsupport.grading import release
 
 
@@ -78,6 +80,23 @@ def test_exercise_and_check_cells_carry_nbgraders_metadata():
     }
     assert check["metadata"]["nbgrader"]["points"] > 0 and check["metadata"]["nbgrader"]["locked"]
     assert check["metadata"]["editable"] is False
+
+
+@pytest.mark.parametrize("lesson", catalogue.lessons(), ids=lambda lesson: lesson.number)
+def test_nbgraders_schema_holds_for_every_cell(lesson):
+    """https://github.com/jupyter/nbgrader, nbgrader/nbgraderformat/v3.json, and its CheckCellMetadata."""
+    cells = json.loads((release.LESSONS / f"{lesson.notebook}.ipynb").read_text("utf-8"))["cells"]
+    marked = [(cell, cell["metadata"]["nbgrader"]) for cell in cells if "nbgrader" in cell["metadata"]]
+    for cell, told in marked:
+        assert cell["cell_type"] == "code" and told["schema_version"] == 3
+        assert set(told) - {"points"} == {"schema_version", "grade", "solution", "locked", "task", "grade_id"}
+        assert all(type(told[name]) is bool for name in ("grade", "solution", "locked", "task"))
+        assert re.fullmatch(r"[a-zA-Z0-9_-]+", told["grade_id"])
+        assert ("points" in told) == told["grade"] and (told["grade"], told["locked"]) == (not told["solution"],) * 2
+    assert len({told["grade_id"] for _, told in marked}) == len(marked) == 2 * len(lesson.exercises)
+    assert sum(told.get("points", 0) for _, told in marked) == lesson.points
+    signs = "BEGIN SOLUTION|END SOLUTION|HIDDEN TESTS|MARK SCHEME|AUTOTEST|HASHED"
+    assert [cell["id"] for cell in cells if re.search(signs, "".join(cell["source"]))] == []
 
 
 def test_the_same_notebook_gives_the_same_bytes_and_a_released_one_gives_itself():
