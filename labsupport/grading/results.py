@@ -317,6 +317,6 @@ def change_for(found: Mapping[tuple[str, str], Change], learner: str, id_: str, 
 
 
 def verdict_of(told: Mapping[str, Any]) -> Verdict:
-    """The verdict that `Verdict.as_json` gave, but for half characters, which a learner's text may hold and no file can."""
+    """The verdict that `Verdict.as_json` gave, but for half characters: texts of learners have them, files cannot."""
     told = json.loads(json.dumps(told, ensure_ascii=False).encode("utf-8", "replace"))
     return Verdict(**{**told, "outcome": Outcome(told["outcome"]), "evidence": tuple(told["evidence"])})
