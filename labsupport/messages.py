@@ -37,11 +37,17 @@ _ATOMS = WHOLE | {float}  # the same, once a float is known to be finite
 class Message:
     """What `message` makes of a class; not to be used by itself."""
 
-    __slots__ = ("_msg_id", "_sender")
+    __slots__ = ("_answers", "_envelope", "_msg_id", "_sender")  # on what has arrived, not on what a node makes
 
     wire_type: str = ""
     wire_names: tuple[str, ...] = ()
     _defaults: tuple[Callable[[], Any] | None, ...] = ()
+
+    def _sent(self, sender: str, msg_id: int | None, answers: int | None) -> Message:
+        """The copy that a receiver gets; `answers` is the msg_id of the request that it is the answer to."""
+        copy = self._unpack(self._pack(), sender, msg_id)
+        copy._answers = answers
+        return copy
 
 
 def message(cls: type | None = None, *, wire_type: str = "") -> Any:
@@ -82,7 +88,7 @@ def message(cls: type | None = None, *, wire_type: str = "") -> Any:
     made = dataclasses.dataclass(slots=True)(type(cls.__name__, (Message,), space))
     made.wire_type = wire_type or snake(cls.__name__)
     made.wire_names = tuple(_wire_name(name) for name in names)
-    made._pack, made._unpack = _packer(made), _unpacker(made)
+    _write_copying(made)
     made._defaults = tuple(map(_default, dataclasses.fields(made)))
     if made.wire_type not in KNOWN or not made.__module__.startswith("labsupport."):
         KNOWN[made.wire_type] = made  # the course's own messages never take the place of a learner's
@@ -201,16 +207,14 @@ class _NotJson(Exception):
 
 def _plain(value: Any) -> Any:
     kind = type(value)
-    if kind in WHOLE:
-        return value
-    if kind is list or kind is tuple:
-        return [item if type(item) in WHOLE else _plain(item) for item in value]
     if kind is dict:
         for key, item in value.items():
             if type(key) is not str or type(item) not in WHOLE:
                 return {_plain_key(key): _plain(item) for key, item in value.items()}
         return value.copy()
-    if kind is float and math.isfinite(value):
+    if kind is list or kind is tuple:
+        return [item if type(item) in WHOLE else _plain(item) for item in value]
+    if kind in WHOLE or (kind is float and math.isfinite(value)):
         return value
     return _rare(value)
 
@@ -291,62 +295,65 @@ def _declared(field: dataclasses.Field) -> type | None:
     return None if field.default is None else _DECLARED.get(name)
 
 
-def _packer(made: type[Message]) -> Callable[[Message], tuple]:
-    """A function written for this class: its fields as a tuple of plain copies. (Half of what a send costs.)"""
-
-    def odd(name: str, declared: type | None, value: Any) -> Any:
-        ours = isinstance(value, (list, tuple)) if declared is list else declared and isinstance(value, declared)
-        if declared and not ours and not (declared is float and isinstance(value, int)):
-            raise LearnerError(
-                f"{made.__name__}.{name} is declared as {declared.__name__} and holds {_shown(value)}, "
-                f"of type {type(value).__name__}.",
-                do="fill in a value of the declared type, or change the declaration",
-            )
-        try:
-            return _plain(value)
-        except _NotJson as strange:
-            raise _explained(f"{made.__name__}.{name}", value, strange) from None
-        except RecursionError:
-            raise LearnerError(f"{made.__name__}.{name} contains itself; JSON cannot say that.") from None
-
-    space: dict[str, Any] = {"odd": odd, "whole": WHOLE}
-    lines, results = ["def pack(m):"], []
-    for number, field in enumerate(dataclasses.fields(made)):
-        kind, value = _declared(field), f"v{number}"
-        space[f"t{number}"] = kind
-        lines.append(f"    {value} = m.{field.name}")
-        copy = f"odd({field.name!r}, t{number}, {value})"
-        if kind in (int, str, bool):
-            lines.append(f"    if type({value}) is not t{number}: {value} = {copy}")
-        elif kind is list:  # many of them are empty
-            lines.append(f"    {value} = [] if type({value}) is list and not {value} else {copy}")
-        elif kind in (dict, float):
-            lines.append(f"    {value} = {copy}")
-        else:
-            lines.append(f"    if type({value}) not in whole: {value} = {copy}")
-        results.append(value)
-    lines.append(f"    return ({', '.join(results)}{',' if results else ''})")
-    exec("\n".join(lines), space)
-    return space["pack"]
-
-
-def _unpacker(made: type[Message]) -> Callable[[tuple, str, int | None], Message]:
-    """A function written for this class: a new message from a packed one, with copies of its lists and dicts."""
-    lines = ["def unpack(parts, sender, msg_id):", "    m = new(made)", "    m._sender, m._msg_id = sender, msg_id"]
+def _write_copying(made: type[Message]) -> None:
+    """Give a class `_pack`, `_sent` and `_unpack`, written for its fields. (Copying is half of what a send costs.)"""
     fields = dataclasses.fields(made)
-    if fields:
-        lines.append(f"    {''.join(f'v{number}, ' for number in range(len(fields)))}= parts")
-    for number, field in enumerate(fields):
-        kind, value = _declared(field), f"v{number}"
-        if kind is list:
-            value = f"copied({value}) if {value} else []"
-        elif kind not in (int, str, bool, float):  # those were checked when they were packed, so they can be shared
-            value = f"{value} if type({value}) in atoms else copied({value})"
-        lines.append(f"    m.{field.name} = {value}")
-    lines.append("    return m")
-    space: dict[str, Any] = {"new": object.__new__, "made": made, "copied": copied, "atoms": _ATOMS}
-    exec("\n".join(lines), space)
-    return staticmethod(space["unpack"])
+    values = [f"v{number}" for number in range(len(fields))]
+    every = "".join(f"{value}, " for value in values)
+    checked, copies = [], []
+    space: dict[str, Any] = {"made": made, "new": object.__new__, "odd": _odd, "plain": _plain, "copied": copied}
+    space |= {"whole": WHOLE, "atoms": _ATOMS, "refused": _refused, "strange": (_NotJson, RecursionError)}
+    for field, value in zip(fields, values, strict=True):
+        kind = space[f"t{value}"] = _declared(field)
+        checked.append(f"{value} = m.{field.name}")
+        look = f"odd(made, {field.name!r}, t{value}, {value})"
+        copies.append(value)
+        if kind in (int, str, bool):
+            checked.append(f"if type({value}) is not t{value}: {value} = {look}")
+        elif kind is list:  # many of them are empty
+            checked.append(f"{value} = (plain({value}) if {value} else []) if type({value}) is list else {look}")
+            copies[-1] = f"copied({value}) if {value} else []"
+        elif kind in (dict, float):
+            checked.append(f"{value} = {look}")
+            copies[-1] = f"copied({value})" if kind is dict else value
+        else:
+            checked.append(f"if type({value}) not in whole: {value} = plain({value})")
+            copies[-1] = f"{value} if type({value}) in atoms else copied({value})"
+    checked = ["try:", *(f" {line}" for line in checked or ["pass"]), "except strange: raise refused(m) from None"]
+    begin = ["c = new(made)", "c._sender, c._msg_id = sender, msg_id"]
+    fill = [f"c.{field.name} = {value}" for field, value in zip(fields, values, strict=True)]
+    fill_copies = [f"c.{field.name} = {copy}" for field, copy in zip(fields, copies, strict=True)]
+    for head, *lines in (
+        ["_pack(m)", *checked, f"return ({every})"],
+        ["_sent(m, sender, msg_id, answers)", *checked, *begin, "c._answers = answers", *fill, "return c"],
+        ["_unpack(parts, sender, msg_id)", *begin, f"{every}= parts" if every else "", *fill_copies, "return c"],
+    ):
+        exec("\n ".join([f"def {head}:", *lines]), space)
+    made._pack, made._sent, made._unpack = space["_pack"], space["_sent"], staticmethod(space["_unpack"])
+
+
+def _odd(kind: type[Message], name: str, declared: type | None, value: Any) -> Any:
+    """The plain copy of a value that is not exactly of the declared type."""
+    ours = isinstance(value, (list, tuple)) if declared is list else declared and isinstance(value, declared)
+    if declared and not ours and not (declared is float and isinstance(value, int)):
+        raise LearnerError(
+            f"{kind.__name__}.{name} is declared as {declared.__name__} and holds {_shown(value)}, "
+            f"of type {type(value).__name__}.",
+            do="fill in a value of the declared type, or change the declaration",
+        )
+    return _plain(value)
+
+
+def _refused(sent: Message) -> LearnerError:
+    """What to say of a message that JSON cannot say."""
+    for field in dataclasses.fields(sent):
+        what, value = f"{type(sent).__name__}.{field.name}", getattr(sent, field.name)
+        try:
+            _plain(value)
+        except _NotJson as strange:
+            return _explained(what, value, strange)
+        except RecursionError:
+            return LearnerError(f"{what} contains itself; JSON cannot say that.")
 
 
 def sender_of(received: Message) -> tuple[str, int | None]:

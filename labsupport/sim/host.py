@@ -39,6 +39,7 @@ class Host:
         "backlog",
         "client",
         "ctx",
+        "cut_off",
         "disk",
         "handlers",
         "hears",
@@ -74,6 +75,7 @@ class Host:
         self.token = self.sent = 0
         self.up = self.paused = False
         self.hears = False  # it is up and not paused
+        self.cut_off: frozenset[str] = frozenset()  # whom a partition keeps from it
         self.forget()
 
     def forget(self) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
+from random import Random
 from typing import Any
 
 from labsupport import node as contract
@@ -20,6 +21,7 @@ from labsupport.sim.properties import Property, Violated
 from labsupport.watchdog import Endless
 
 _NEVER = 1 << 62
+_new = object.__new__
 MOST_EVENTS = 1_000_000  # a run that is longer than this has most likely a storm of messages in it
 
 
@@ -56,7 +58,7 @@ class World(Core):
     ) -> None:
         super().__init__(kind, nodes, clients or {}, seed, properties)
         if not record:
-            self._recording, self._log = False, _forget
+            self._recording, self._log = False, deque(maxlen=0).append
         self.faults = faults or Faults()
         self._heap: list[tuple] = []
         # What happens first of what happens at one time, so that the heap never compares what its entries carry.
@@ -117,10 +119,11 @@ class World(Core):
         heap, watching, events, host = self._heap, self._watching, self.events, None
         try:
             while heap:
-                self.now_us, _, act, host, thing = entry = heappop(heap)
-                if self.now_us > until:
+                now, _, act, host, thing = entry = heappop(heap)
+                if now > until:
                     heappush(heap, entry)
                     return True
+                self.now_us = now
                 if act(host, thing):
                     events += 1
                     if watching:
@@ -161,11 +164,12 @@ class World(Core):
         self._start(host)
         return 1
 
-    # The next five are the hot path. They repeat what `Core` does in separate steps, because calls are what costs.
+    # The next five are the hot path. They do what `Core` does in separate steps, because calls are what costs; and what
+    # is sent is copied at once into what will arrive, since here it arrives once.
 
     def _send(self, host, dest, message, msg_id=None, in_reply_to=None):
         try:
-            parts = message._pack()
+            sent = message._sent(host.name, msg_id, in_reply_to)
         except (AttributeError, TypeError):
             if not isinstance(message, Message):
                 raise not_a_message(message) from None
@@ -173,19 +177,30 @@ class World(Core):
         link = host.links.get(dest) or self._link(host, dest)
         self._number = number = self._number + 1
         host.sent += 1
-        envelope = (number, host.name, dest, type(message), parts, msg_id, in_reply_to)
-        now, draw, more = self.now_us, link.draw, link.more
         if self._recording:
-            self._log((now, "send", host.name, envelope))
+            sent._envelope = (number, host.name, dest, type(message), message._pack(), msg_id, in_reply_to)
+            self._log((self.now_us, "send", host.name, sent._envelope))
+        draw = link.draw
         if link.odd:
             chance = draw()
             if chance < link.odd:
                 if chance < link.loss:
-                    self._log((now, "lose", dest, (envelope, "lost on the way")))
+                    self._lose(link.target, sent, "lost on the way")
                     return
-                self._at(now + link.delay(), link.arrive, link.target, envelope)
-        delay = link.base + (int(draw() * more) if type(more) is float else more())
-        heappush(self._heap, (now + delay, number, link.arrive, link.target, envelope))
+                self._repeat(link, sent)
+        delay = link.base + int(draw() * link.more) if link.slow is None else link.slow()
+        heappush(self._heap, (self.now_us + delay, number, link.arrive, link.target, sent))
+
+    def _lose(self, host: Host, sent: Message, why: str) -> None:
+        if self._recording:
+            self._log((self.now_us, "lose", host.name, (sent._envelope, why)))
+
+    def _repeat(self, link: Directed, sent: Message) -> None:
+        """Let a message arrive once more."""
+        again = sent._sent(sent._sender, sent._msg_id, sent._answers)
+        if self._recording:
+            again._envelope = sent._envelope
+        self._at(self.now_us + link.delay(), link.arrive, link.target, again)
 
     def _call(self, host, dest, message, timeout_s):
         host.token = token = host.token + 1
@@ -193,10 +208,11 @@ class World(Core):
         # Nearly all requests are answered, and those of one time limit are given up in the order in which they were
         # made. So they stand in a queue, and the heap holds only the foremost of each queue.
         queue = host.queues.get(timeout_s) or self._queue(host, timeout_s)
-        due = self.now_us + queue.span
-        wait = host.waits[token] = Wait(token, dest, message.wire_type, timeout_s, due)
+        wait = host.waits[token] = _new(Wait)  # its __init__ would take as long as all of this
+        wait.token, wait.dest, wait.what = token, dest, message.wire_type
+        wait.seconds, wait.due = timeout_s, self.now_us + queue.span
         if not queue.waits:
-            self._at(due, self._foremost_due, host, queue)
+            self._at(wait.due, self._foremost_due, host, queue)
         queue.waits.append(wait)
         return wait
 
@@ -206,48 +222,43 @@ class World(Core):
 
     def _foremost_due(self, host: Host, queue: Queue) -> int:
         waits = queue.waits
-        try:
-            return self._wait_due(host, waits[0])  # still in the queue, or a request made now would put it in the heap
-        finally:
+        foremost = waits.popleft()
+        while waits and waits[0].token not in host.waits:
             waits.popleft()
-            while waits and host.waits.get(waits[0].token) is not waits[0]:
-                waits.popleft()
-            if waits:
-                self._at(waits[0].due, self._foremost_due, host, queue)
+        if waits:
+            self._at(waits[0].due, self._foremost_due, host, queue)
+        return self._wait_due(host, foremost)
 
-    def _arrive(self, host: Host, envelope: tuple) -> int:
-        _, source, dest, kind, parts, msg_id, in_reply_to = envelope
-        if (self._cut or not host.hears) and self._held_back(host, envelope):
-            return 0
+    def _arrive(self, host: Host, message: Message) -> int:
+        sender = message._sender
+        if sender in host.cut_off or not host.hears:
+            return self._hold_back(host, message)
         if self._recording:
-            self._log((self.now_us, "deliver", dest, envelope))
-        if in_reply_to is not None:
-            wait = host.waits.pop(in_reply_to, None)
+            self._log((self.now_us, "deliver", host.name, message._envelope))
+        kind = type(message)
+        if message._answers is not None:
+            wait = host.waits.pop(message._answers, None)
             if wait is not None:
-                message = kind._unpack(parts, source, msg_id)
                 if kind is Error:
                     self._answer(host, wait, message)
                 else:
                     self._resume(host, wait.coro, message)
             return 1
-        message = kind._unpack(parts, source, msg_id)
-        handler = host.handlers.get(kind) or self._find_handler(host, kind, message, source)
-        result = handler(message, source, host.ctx)
+        handler = host.handlers.get(kind) or self._find_handler(host, kind, message, sender)
+        result = handler(message, sender, host.ctx)
         if result is not None or self._spawned:
             self._go_on(host, result, f"on_{kind.wire_type}")
         return 1
 
-    def _held_back(self, host: Host, envelope: tuple) -> bool:
-        """Whether a message does not come through now: it is lost, or waits for a paused node."""
-        if (envelope[1], envelope[2]) in self._cut:
-            self._log((self.now_us, "lose", envelope[2], (envelope, "partition")))
+    def _hold_back(self, host: Host, message: Message) -> int:
+        """Let a message that cannot come through now be lost, or wait for a paused node."""
+        if message._sender in host.cut_off:
+            self._lose(host, message, "partition")
         elif host.paused:
-            host.backlog.append((self._arrive, host, envelope))
-        elif not host.up:
-            self._log((self.now_us, "lose", envelope[2], (envelope, "receiver is down")))
+            host.backlog.append((self._arrive, host, message))
         else:
-            return False
-        return True
+            self._lose(host, message, "receiver is down")
+        return 0
 
     def _set_timer(self, host, name, seconds):
         if name not in host.timer_names:
@@ -263,7 +274,8 @@ class World(Core):
         host.timers[name] = due
         if host.armed.get(name, _NEVER) > due:
             host.armed[name] = due
-            self._at(due, self._timer_due, host, name)
+            self._turn = turn = self._turn + 1
+            heappush(self._heap, (due, turn, self._timer_due, host, name))
 
     def _timer_due(self, host: Host, name: str) -> int:
         if host.armed.get(name) != self.now_us:
@@ -293,14 +305,12 @@ class World(Core):
         self._at(self.now_us + self._span(host, seconds, call), self._wait_due, host, wait)
 
     def _wait_due(self, host: Host, wait: Wait) -> int:
-        if host.waits.get(wait.token) is not wait:
-            return 0
         if host.paused:
             host.backlog.append((self._wait_due, host, wait))
-            return 0
-        del host.waits[wait.token]
-        self._expire(host, wait)
-        return 1
+        elif host.waits.pop(wait.token, None) is not None:
+            self._expire(host, wait)
+            return 1
+        return 0
 
     def _span(self, host: Host, seconds: float, call: str) -> int:
         try:
@@ -312,7 +322,7 @@ class World(Core):
 
     def _make_link(self, host: Host, dest: Host) -> Directed:
         rule = self.faults.rule(host.name, dest.name, not (host.client or dest.client))
-        return Directed(dest, self._arrive, rule, random.Random(f"{self.seed}/link/{host.name}/{dest.name}"))
+        return Directed(dest, self._arrive, rule, Random(f"{self.seed}/link/{host.name}/{dest.name}"))
 
     # -------------------------------------------------------------------------------------------- faults
 
@@ -354,12 +364,18 @@ class World(Core):
     def cut(self, pairs: Iterable[tuple[str, str]]) -> None:
         """From now on lose every message from the first to the second of each pair, also those under way."""
         self._cut = frozenset(pairs)
+        self._spread_cut()
         self._log((self.now_us, "partition", "", tuple(sorted(self._cut))))
+
+    def _spread_cut(self) -> None:
+        for name, host in self.hosts.items():
+            host.cut_off = frozenset(source for source, dest in self._cut if dest == name)
 
     def heal(self) -> None:
         """Let every message through again."""
         if self._cut:
             self._cut = frozenset()
+            self._spread_cut()
             self._log((self.now_us, "heal", "", None))
 
     def calm(self) -> None:
@@ -396,7 +412,3 @@ class World(Core):
         if not host.client and self.nemesis.strikes_save(self.faults.crash_at_save / 3):
             self.nemesis.crash(host, side)
             raise CrashNow
-
-
-def _forget(record: tuple) -> None:
-    """What is not recorded."""

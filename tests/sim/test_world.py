@@ -62,6 +62,30 @@ def test_duplicates_arrive_twice():
     assert 10 < len(numbers) - len(set(numbers)) < 50
 
 
+@message
+class Handful:
+    numbers: list
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_each_arrival_is_a_copy_of_what_was_sent(record):
+    class Changes(Node):
+        def on_start(self, ctx):
+            self.got, self.sent = [], [[1], [2]]
+            for peer in ctx.peers if ctx.me == "n1" else ():
+                ctx.send(peer, Handful(self.sent))
+
+        def on_handful(self, message, sender, ctx):
+            self.got.append(message)
+            message.numbers[0].append(3)
+
+    world = World(Changes, nodes=2, faults=Faults(duplicate=1.0), record=record)
+    world.run()
+    assert [message.numbers for message in world["n2"].got] == [[[1, 3], [2]]] * 2
+    assert world["n1"].sent == [[1], [2]]
+    assert {str(event.body["numbers"]) for event in world.trace.of_kind("send", "deliver")} <= {"[[1], [2]]"}
+
+
 def test_large_delays_reorder():
     numbers, _ = received(Faults(link=Link(delay_ms=50, distribution="exponential")))
     assert sorted(numbers) == list(range(1, 101)) and numbers != sorted(numbers)
