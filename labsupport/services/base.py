@@ -351,20 +351,32 @@ class Service:
 
         return vitals(self)
 
+    def gauge(self, what: str, group: str = "") -> Callable[[], dict[str, int]]:
+        """A function that counts what waits in a queue (RabbitMQ), a stream (NATS) or a topic for a group (Kafka).
+
+        Args:
+            what: the name of the queue, stream or topic.
+            group: of Kafka's consumers.
+        """
+        from labsupport.services.gauges import gauge
+
+        self._must_run()
+        return gauge(self, what, group)
+
     def logs(self, lines: int = 20) -> str:
         """The last lines of every node's log."""
         self._must_run()
         return "\n".join(f"── {node.name}\n{node.logs(lines)}" for node in [*self._nodes, *self._others])
 
     def partition(self, what: object) -> None:
-        """Cut nodes off from each other; the course can do that to etcd, NATS and Redis.
+        """Cut nodes off from each other; the course can do that to the systems whose nodes copy data.
 
         Raises:
             SetupError: it cannot do it to this system.
         """
         raise SetupError(
             f"The nodes of {self.title} cannot be cut off from each other by the course.",
-            cause="they tell each other addresses that no relay can stand in front of",
+            cause="they copy nothing to each other that a partition could keep back",
             do="call .pause() on a node, or put a Proxy between a client and a node",
         )
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from urllib.parse import urlsplit
 
-from labsupport.errors import ServiceError
+from labsupport.errors import ServiceError, SetupError
 from labsupport.services import ports
 from labsupport.services.base import StartAgain
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, cql
 
 MAIN = "org.apache.cassandra.service.CassandraDaemon"
@@ -43,12 +45,18 @@ OPENS = (
 )
 
 
-class Cassandra(JavaService):
+# Where the relay listens for the nodes, on the ports on which they listen themselves at 127.0.0.1: what a node calls
+# itself may differ from that in its address, but not in its port.
+BEHIND = "127.0.0.2"
+
+
+class Cassandra(PartedService, JavaService):
     """A Cassandra node, or a ring; a client starts from `contact_points` on `port`.
 
     Args:
         nodes: 1, or 3 (5) for a ring, each with an equal share of it.
         port: the port of a single node; a free one is chosen without it.
+        partitions: whether the nodes can be cut off from each other (`partition`, `heal`).
 
     >>> with Cassandra(nodes=3) as ring:                          # doctest: +SKIP
     ...     session = cassandra.cluster.Cluster(ring.contact_points).connect()
@@ -100,12 +108,23 @@ class Cassandra(JavaService):
         clients, self._peers = self._ports[: self.size], self._ports[self.size :]
         if self._wanted_port is not None:
             clients = [self._wanted_port]
+        self._known_at = BEHIND if self.partitions else ports.HOST
+        try:
+            self._fronts(self._peers, host=BEHIND)
+        except OSError as error:
+            if error.errno != errno.EADDRNOTAVAIL:
+                raise StartAgain("its ports were taken") from None
+            raise SetupError(
+                "The nodes of Cassandra cannot be cut off from each other on this machine.",
+                cause=f"that takes a second loopback address, {BEHIND}, which only Linux has from the start",
+                do=f"run: sudo ifconfig lo0 alias {BEHIND}; or start it without partitions=True",
+            ) from None
         return [self._member(index, port) for index, port in enumerate(clients)]
 
     def _member(self, index: int, port: int) -> Node:
         directory = self._directory / f"cassandra-{index}"
         directory.mkdir(mode=0o700)
-        seeds = ",".join(f"127.0.0.1:{peer}" for peer in self._peers)
+        seeds = ",".join(f"{self._known_at}:{peer}" for peer in self._peers)
         provider = {"class_name": "org.apache.cassandra.locator.SimpleSeedProvider", "parameters": [{"seeds": seeds}]}
         settings = {
             "cluster_name": self._directory.name,
@@ -116,6 +135,7 @@ class Cassandra(JavaService):
             "endpoint_snitch": "SimpleSnitch",
             "seed_provider": [provider],
             "listen_address": "127.0.0.1",
+            "broadcast_address": self._known_at,
             "rpc_address": "127.0.0.1",
             "storage_port": self._peers[index],
             "native_transport_port": port,

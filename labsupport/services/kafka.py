@@ -12,15 +12,17 @@ from labsupport.services import ports
 from labsupport.services.base import StartAgain
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, kafka
 
 
-class Kafka(JavaService):
+class Kafka(PartedService, JavaService):
     """A Kafka broker, or a cluster whose nodes are brokers and controllers; clients start from `bootstrap_servers`.
 
     Args:
         nodes: 1, or 3 (5) for a cluster.
         port: the port of a single broker; a free one is chosen without it.
+        partitions: whether the brokers, each with its controller, can be cut off from each other (`partition`, `heal`).
 
     >>> with Kafka(nodes=3) as kafka:                             # doctest: +SKIP
     ...     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers})
@@ -45,12 +47,15 @@ class Kafka(JavaService):
         return f"kafka://{host}:{port}"
 
     def _plan(self) -> list[Node]:
-        self._ports = ports.draw(2 * self.size)
-        clients, self._controllers = self._ports[: self.size], self._ports[self.size :]
+        self._ports = ports.draw(3 * self.size)
+        clients, self._controllers, self._peers = (self._ports[index::3] for index in range(3))
         if self._wanted_port is not None:
             clients = [self._wanted_port]
         self._cluster = _identity()
-        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._controllers, start=1))
+        voters = ",".join(
+            f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._fronts(self._controllers), start=1)
+        )
+        self._known_at = self._fronts(self._peers)
         return [self._broker(index, port, voters) for index, port in enumerate(clients)]
 
     def _broker(self, index: int, port: int, voters: str) -> Node:
@@ -95,6 +100,13 @@ class Kafka(JavaService):
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
         }
+        if self.partitions:  # what the brokers tell each other goes another way than what clients tell them
+            settings["listeners"] += f",PEERS://127.0.0.1:{self._peers[index]}"
+            settings["advertised.listeners"] += f",PEERS://127.0.0.1:{self._known_at[index]}"
+            settings["inter.broker.listener.name"] = "PEERS"
+            settings["listener.security.protocol.map"] = ",".join(
+                f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", "PEERS")
+            )
         (directory / "server.properties").write_text(_lines(settings))
         argv = self._java(directory, "kafka.Kafka", str(directory / "server.properties"))
         return Node(self, directory.name, port, argv, directory)

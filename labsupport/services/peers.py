@@ -20,15 +20,19 @@ from labsupport.services.base import Service
 from labsupport.services.node import Foreign, Node
 from labsupport.services.relay import Link, Relay, Stream
 
+Rewrite = Callable[[bytes], bytes]
 Cuts = "Sequence[Sequence[Node | str]] | set[tuple[Node | str, Node | str]]"
 
 
 class _Words(Stream):
     """What one node says to another on one connection."""
 
-    def __init__(self, peers: Peers, to_server: bool, server: str) -> None:
+    def __init__(self, peers: Peers, to_server: bool, server: str, rewrite: Rewrite | None) -> None:
         super().__init__()
-        self.peers, self.to_server, self.server = peers, to_server, server
+        self.peers, self.to_server, self.server, self.rewrite = peers, to_server, server, rewrite
+
+    def feed(self, data: bytes) -> None:
+        super().feed(self.rewrite(data) if self.rewrite else data)
 
     def is_cut(self) -> bool:
         caller = self.peers.caller(self.link) if self.peers.cuts else ""
@@ -52,9 +56,19 @@ class Peers(Relay):
         self._callers: dict[Link, str] = {}
         self._asking = False
 
-    def front(self, name: str, port: int) -> int:
-        """The port at which the others reach a node that listens for them on `port`."""
-        return self.listen(ports.HOST, port, lambda: (_Words(self, True, name), _Words(self, False, name)))
+    def front(
+        self, name: str, port: int, *, at: tuple[str, int] = (ports.HOST, 0), rewrite: Rewrite | None = None
+    ) -> int:
+        """The port at which the others reach a node that listens for them on `port`.
+
+        Args:
+            at: where to listen for it, if that matters.
+            rewrite: changes the addresses in what passes, a piece at a time, and nothing else. (A message that is
+                written at once comes as one piece, here on one machine, unless it is long.)
+        """
+        return self.listen(
+            ports.HOST, port, lambda: (_Words(self, True, name, rewrite), _Words(self, False, name, rewrite)), at
+        )
 
     def may_open(self, link: Link) -> bool:
         return not link.there.is_cut() and not link.back.is_cut()
@@ -106,16 +120,25 @@ class PartedService(Service):
         self.partitions = partitions
         self._between: Peers | None = None
 
-    def _fronts(self, real: Sequence[int], name: str = "") -> list[int]:
+    def _fronts(
+        self, real: Sequence[int], name: str = "", *, host: str = "", rewrite: Rewrite | None = None
+    ) -> list[int]:
         """The ports at which nodes reach each other, from those on which they listen for each other.
 
         Args:
             name: what their names have before the number; that of the system, unless it is given.
+            host: another address of this machine, at which the nodes are reached on the same ports.
+            rewrite: see `Peers.front`.
         """
         if not self.partitions:
             return list(real)
         self._between = self._between or Peers(self._everybody)
-        return [self._between.front(f"{name or self.system}-{index}", port) for index, port in enumerate(real)]
+        return [
+            self._between.front(
+                f"{name or self.system}-{index}", port, at=(host, port) if host else (ports.HOST, 0), rewrite=rewrite
+            )
+            for index, port in enumerate(real)
+        ]
 
     def _everybody(self) -> list[Node]:
         return [*self._nodes, *self._others]

@@ -15,16 +15,19 @@ from urllib.parse import unquote, urlsplit
 from labsupport.errors import ServiceError, SetupError
 from labsupport.services import erlang, ports, sources
 from labsupport.services import rabbitmq_settings as settings
-from labsupport.services.base import Service, StartAgain
+from labsupport.services.base import StartAgain
 from labsupport.services.node import Foreign, Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, amqp, connect
 
-# For each quorum queue its name, in hexadecimal (the answer is text, and a name can hold anything), and whether this
-# node's member of it is its leader.
+# For each quorum queue its name, in hexadecimal (the answer is text, and a name can hold anything), whether this node's
+# member of it is its leader, and in which term.
 QUORUM_QUEUES = """
-[{lists:flatten([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= element(4, amqqueue:get_name(Q))]), State}
+[{lists:flatten([io_lib:format("~2.16.0b", [Byte]) || <<Byte>> <= element(4, amqqueue:get_name(Q))]), State,
+  element(2, Written)}
  || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =:= rabbit_quorum_queue,
-    {_, State} <- ets:lookup(ra_state, element(1, amqqueue:get_pid(Q)))]
+    {_, State} <- ets:lookup(ra_state, element(1, amqqueue:get_pid(Q))),
+    Written <- ets:lookup(ra_log_meta, ra_directory:uid_of(quorum_queues, element(1, amqqueue:get_pid(Q))))]
 """
 NOTE_DOWN = "sys:get_status(mnesia_recover), disk_log:sync(latest_log), [dets:sync(Table) || Table <- dets:all()]"
 # What a queue's own process counts (the numbers that RabbitMQ publishes are up to 5 s old for a quorum queue).
@@ -62,12 +65,14 @@ class QueueDepth(NamedTuple):
     unacked: int
 
 
-class RabbitMQ(Service):
+class RabbitMQ(PartedService):
     """A RabbitMQ node, or a cluster whose quorum queues agree by Raft; clients log in with `url`.
 
     Args:
         nodes: 1, or 3 (5) for a cluster.
         port: the port of a single node; a free one is chosen without it.
+        partitions: whether the nodes can be cut off from each other (`partition`, `heal`). A node that has not heard
+            for some 8 s from the others, and has no majority with it, then stops serving (`pause_minority`).
 
     >>> with RabbitMQ() as rabbit:                                # doctest: +SKIP
     ...     connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))
@@ -116,7 +121,21 @@ class RabbitMQ(Service):
         if self._wanted_port is not None:
             clients = [self._wanted_port]
         self._mapper = self._port_mapper(mapper[0]) if mapper else None
+        self._known_at = dict(zip(self._distribution, self._fronts(self._distribution, "rabbit"), strict=True))
+        # Nodes ask the port mapper where the others are.
+        self._asked_at = self._fronts(mapper, "epmd", rewrite=self._as_known)
         return [self._member(index, port) for index, port in enumerate(clients)]
+
+    def _everybody(self) -> list[Node]:
+        return list(self._nodes)  # each machine would have a port mapper of its own, so it is on every side
+
+    def _as_known(self, said: bytes) -> bytes:
+        """The port mapper's answer to the question for a node's port: where it is reached.
+
+        (https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html, PORT2_RESP)
+        """
+        found = self._known_at.get(int.from_bytes(said[2:4], "big")) if said.startswith(b"\x77\0") else None
+        return said if found is None else said[:2] + found.to_bytes(2, "big") + said[4:]
 
     def _port_mapper(self, port: int) -> Node:
         """Our own epmd, in the foreground: the one that Erlang would start becomes a daemon and outlives everything."""
@@ -143,9 +162,9 @@ class RabbitMQ(Service):
         if self._mapper is None:
             argv += ["-erl_epmd_port", distribution]  # every name is found at that one port, so nobody need be asked
         else:
-            variables["ERL_EPMD_PORT"] = str(self._mapper.port)
+            variables["ERL_EPMD_PORT"] = str(self._asked_at[0])
             argv += ["-kernel", "inet_dist_listen_min", distribution, "inet_dist_listen_max", distribution]
-            argv += settings.cluster(self.size)
+            argv += settings.cluster(self.size, partitions=self.partitions)
         return Node(self, f"rabbit-{index}", port, [*argv, "-s", "rabbit", "boot"], directory, **variables)
 
     def _bring_up(self) -> None:
@@ -228,31 +247,34 @@ class RabbitMQ(Service):
             return super().leader(timeout_s)
         return self._wait_for_leader(functools.partial(self._find_queue_leader, queue), timeout_s)
 
-    def _queue_leaders(self) -> dict[str, list[Node]]:
-        """Each quorum queue with the nodes that call themselves its leader: one, or none during an election."""
-        states: dict[str, list[Node]] = {}
+    def _queue_leaders(self) -> dict[str, dict[int, Node]]:
+        """Each quorum queue with the nodes that call themselves its leader, by their term: a former one may not know
+        of the next, and during an election there is none."""
+        leaders: dict[str, dict[int, Node]] = {}
+        answers = 0
         for node in self._nodes:
             if node.state == "running":
-                try:
+                with contextlib.suppress(ServiceError):  # it is behind a partition, or busy
                     answer = self._ask(node, QUORUM_QUEUES)
-                except ServiceError as error:
-                    raise NotYet(f"{node.name} does not say which queues it has: {error.cause}") from None
-                for name, state in re.findall(r'{"([0-9a-f]*)", *(\w+)}', answer):
-                    leaders = states.setdefault(bytes.fromhex(name).decode(), [])
-                    if state == "leader":
-                        leaders.append(node)
-        return states
+                    answers += 1
+                    for name, state, term in re.findall(r'{"([0-9a-f]*)", *(\w+), *(\d+)}', answer):
+                        terms = leaders.setdefault(bytes.fromhex(name).decode(), {})
+                        if state == "leader":
+                            terms[int(term)] = node
+        if answers * 2 <= self.size:
+            raise NotYet(f"{answers} of {self.size} nodes say which queues they have")
+        return leaders
 
     def _find_queue_leader(self, queue: str | None) -> Node | None:
-        states = self._queue_leaders()
-        wanted = queue if queue is not None else min(states, default=None)
-        if wanted not in states:
+        leaders = self._queue_leaders()
+        wanted = queue if queue is not None else min(leaders, default=None)
+        if wanted not in leaders:
             raise ServiceError(
                 f"There is no quorum queue {queue!r}." if queue else "There is no quorum queue yet.",
                 cause="in RabbitMQ each quorum queue has a leader of its own; classic queues have none",
                 do='declare one: queue_declare(name, durable=True, arguments={"x-queue-type": "quorum"})',
             )
-        return states[wanted][0] if states[wanted] and self._most_run() else None
+        return leaders[wanted][max(leaders[wanted])] if leaders[wanted] else None
 
     def queue_depth(self, queue: str, timeout_s: float = 5.0) -> QueueDepth:
         """How many messages of a queue wait, and how many are with a consumer and not yet acknowledged.

@@ -11,15 +11,22 @@ from pathlib import Path
 
 from labsupport.services.erlang import Erlang
 
+# What is not heard for so long counts as gone; the default, a minute, is longer than a lesson waits. A machine that is
+# very busy is silent for a second or two.
+TICK_S = 8
 
-def cluster(size: int) -> list[str]:
+
+def cluster(size: int, *, partitions: bool = False) -> list[str]:
     """All nodes start at once and look for each other, but only once.
 
     Each further look would cost half a second under a lock of the whole cluster, and a random pause for the others.
     """
     names = ",".join(f"'rabbit-{index}@localhost'" for index in range(size))
     formation = "[{discovery_retry_limit,1},{discovery_retry_interval,10}]"
-    return ["-rabbit", "cluster_nodes", f"{{[{names}],disc}}", "cluster_formation", formation]
+    flags = ["-rabbit", "cluster_nodes", f"{{[{names}],disc}}", "cluster_formation", formation]
+    if partitions:
+        flags += ["-rabbit", "cluster_partition_handling", "pause_minority", "-kernel", "net_ticktime", str(TICK_S)]
+    return flags
 
 
 def variables(directory: Path, name: str, port: int, distribution: str) -> dict[str, str]:

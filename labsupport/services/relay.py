@@ -249,15 +249,18 @@ class Relay:
         """Whether a new connection may reach the server now; asked again when the rules change."""
         return True
 
-    def listen(self, host: str, port: int, streams: Callable[[], tuple[Stream, Stream]]) -> int:
+    def listen(
+        self, host: str, port: int, streams: Callable[[], tuple[Stream, Stream]], at: tuple[str, int] = (HOST, 0)
+    ) -> int:
         """Relay connections to a server from now on.
 
         Args:
             host, port: where the server is.
             streams: makes the two streams of a new link, the one to the server first.
+            at: the address to listen at; port 0 is any that is free.
 
         Returns:
-            The port on which this relay listens for it, on 127.0.0.1.
+            The port on which this relay listens for it.
         """
 
         def protocol() -> _Side:
@@ -266,7 +269,7 @@ class Relay:
             return link.near
 
         async def serve() -> asyncio.Server:
-            return await self.loop.create_server(protocol, HOST, 0)
+            return await self.loop.create_server(protocol, *at)
 
         server = asyncio.run_coroutine_threadsafe(serve(), self.loop).result()
         self._servers.append(server)

@@ -9,6 +9,7 @@ from labsupport.services import ports
 from labsupport.services.base import StartAgain
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
+from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, zookeeper
 
 MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
@@ -16,12 +17,13 @@ MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
 TICK_MS, SYNC_TICKS = 500, 4
 
 
-class ZooKeeper(JavaService):
+class ZooKeeper(PartedService, JavaService):
     """A ZooKeeper server, or an ensemble; a client connects to `hosts`.
 
     Args:
         nodes: 1, or 3 (5) for an ensemble.
         port: the port of a single server; a free one is chosen without it.
+        partitions: whether the servers can be cut off from each other (`partition`, `heal`).
 
     >>> with ZooKeeper(nodes=3) as zookeeper:                     # doctest: +SKIP
     ...     client = kazoo.client.KazooClient(zookeeper.hosts)
@@ -54,13 +56,22 @@ class ZooKeeper(JavaService):
         clients, peers, elections = (self._ports[index::3] for index in range(3))
         if self._wanted_port is not None:
             clients = [self._wanted_port]
-        ensemble = [
-            f"server.{number}=127.0.0.1:{peer}:{election}"
-            for number, (peer, election) in enumerate(zip(peers, elections, strict=True), start=1)
+        known = list(zip(self._fronts(peers), self._fronts(elections, rewrite=self._as_known), strict=True))
+        real = list(zip(peers, elections, strict=True))
+        self._known_at = dict(zip(elections, (election for _, election in known), strict=True))
+        return [
+            # Of itself a server has to know where it listens, of the others where they are reached.
+            self._server(index, port, [*known[:index], real[index], *known[index + 1 :]])
+            for index, port in enumerate(clients)
         ]
-        return [self._server(index, port, ensemble if self.size > 1 else []) for index, port in enumerate(clients)]
 
-    def _server(self, index: int, port: int, ensemble: list[str]) -> Node:
+    def _as_known(self, said: bytes) -> bytes:
+        """What a server says of itself to another, who calls it back there: where it is reached."""
+        for own, known in self._known_at.items():
+            said = said.replace(b"127.0.0.1:%d" % own, b"127.0.0.1:%d" % known)
+        return said
+
+    def _server(self, index: int, port: int, ensemble: list[tuple[int, int]]) -> Node:
         directory = self._directory / f"zookeeper-{index}"
         data = directory / "data"
         data.mkdir(mode=0o700, parents=True)
@@ -76,8 +87,12 @@ class ZooKeeper(JavaService):
             "admin.enableServer=false",
             "4lw.commands.whitelist=*",
             "preAllocSize=64",
-            *ensemble,
         ]
+        if self.size > 1:
+            settings += [
+                f"server.{number}=127.0.0.1:{peer}:{election}"
+                for number, (peer, election) in enumerate(ensemble, start=1)
+            ]
         (directory / "zoo.cfg").write_text("\n".join(settings) + "\n")
         return Node(self, directory.name, port, self._java(directory, MAIN, str(directory / "zoo.cfg")), directory)
 

@@ -11,8 +11,10 @@ from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 from cassandra.policies import RoundRobinPolicy
 from cassandra.query import SimpleStatement
 
-from labsupport.errors import ServiceError
+from labsupport.errors import ServiceError, SetupError
 from labsupport.services import Cassandra, broken
+from labsupport.services import cassandra as service_module
+from labsupport.services.wire import NotYet, cql
 from tests.services.owners import listeners_of, until
 
 ONE, QUORUM, ALL = ConsistencyLevel.ONE, ConsistencyLevel.QUORUM, ConsistencyLevel.ALL
@@ -107,6 +109,37 @@ def test_a_frozen_node_is_done_without_and_answers_when_it_goes_on(ring):
 def test_nobody_leads(ring):
     with pytest.raises(ServiceError, match="no leader"):
         ring.leader()
+
+
+def test_a_node_that_is_cut_off_takes_what_one_copy_is_enough_for_and_all_meet_afterwards():
+    with Cassandra(nodes=3, partitions=True) as service:
+        with session(service) as client:  # which waits until all know of the table
+            table(client, "parted", 3)
+        lonely, other = service.nodes[0], service.nodes[1]
+        service.partition([[lonely]])
+        write = "INSERT INTO parted.t (k, v) VALUES ('%s', '1')"
+        until(lambda: _written(lonely, write % "small", cql.ONE), limit_s=60)
+        until(lambda: _written(other, write % "large", cql.QUORUM), limit_s=60)
+        assert not _written(lonely, write % "refused", cql.QUORUM)
+        service.heal()
+        until(lambda: _written(lonely, write % "after", cql.ALL), limit_s=60)
+        for node in service.nodes:
+            read = cql.query(node.port, "SELECT k FROM parted.t", consistency=cql.ALL, timeout_s=30)
+            assert {b"small", b"large", b"after"} <= {row[0] for row in read}
+
+
+def test_a_machine_without_a_second_loopback_address_is_told_how_to_get_one(monkeypatch):
+    monkeypatch.setattr(service_module, "BEHIND", "192.0.2.1")  # an address for books, which nobody has
+    with pytest.raises(SetupError, match="cannot be cut off") as caught:
+        Cassandra(nodes=3, partitions=True).start()
+    assert "ifconfig lo0 alias" in caught.value.do
+
+
+def _written(node, text, level):
+    with contextlib.suppress(OSError, EOFError, NotYet):
+        cql.query(node.port, text, consistency=level, timeout_s=5)
+        return True
+    return False
 
 
 def _done(client, statement):

@@ -150,14 +150,27 @@ def test_a_killed_leader_of_a_partition_is_replaced_and_nothing_is_lost(cluster)
     assert consume(cluster, topic, 2) == ["before", "meanwhile"]
 
 
+def test_a_frozen_leader_of_a_partition_is_replaced_and_nothing_is_lost(cluster):
+    topic = create(cluster, "cold")
+    produce(cluster, topic, "before", acks="all")
+    first = cluster.leader_of(topic)
+    first.pause()
+    assert cluster.leader_of(topic, timeout_s=60) is not first
+    produce(cluster, topic, "meanwhile", acks="all")
+    first.resume()
+    until(lambda: first in cluster.in_sync(topic), limit_s=60)
+    assert consume(cluster, topic, 2) == ["before", "meanwhile"]
+
+
 def test_the_controller_that_is_frozen_is_replaced_although_it_does_not_know(cluster):
+    topic = create(cluster, "controlled")
     first = cluster.leader(timeout_s=30)
     first.pause()
     second = cluster.leader(timeout_s=60)
     assert second is not first
     first.resume()
     assert cluster.leader(timeout_s=30) is not first
-    until(lambda: len(cluster.in_sync("orders")) == 3, limit_s=60)
+    until(lambda: len(cluster.in_sync(topic)) == 3, limit_s=60)
 
 
 def test_too_few_copies_in_sync_refuse_what_wants_all(cluster):
@@ -181,3 +194,25 @@ def test_without_a_majority_nobody_leads_and_a_node_still_restarts(cluster):
     cluster.nodes[0].restart()
     cluster.nodes[1].restart()
     assert consume(cluster, "orders", 2) == ["before", "meanwhile"]
+
+
+def test_a_leader_that_is_cut_off_takes_a_record_that_is_lost_unless_all_have_to_have_it():
+    with Kafka(nodes=3, partitions=True) as service:
+        topic = create(service, "parted")
+        produce(service, topic, "before", acks="all")
+        first = service.leader_of(topic)
+        alone, others = (
+            ",".join(f"127.0.0.1:{node.port}" for node in service.nodes if (node is first) is side)
+            for side in (True, False)
+        )
+        service.partition([[first]])
+        until(lambda: service.leader_of(topic, timeout_s=60) is not first, limit_s=60)
+        produce(service, topic, "during", acks="all", bootstrap_servers=others)
+        with pytest.raises(KafkaException) as caught:
+            produce(service, topic, "refused", acks="all", message_timeout_ms=3000, bootstrap_servers=alone)
+        assert caught.value.args[0].code() in REFUSED
+        produce(service, topic, "acknowledged by one", acks="1", bootstrap_servers=alone)
+        service.heal()
+        until(lambda: first in service.in_sync(topic), limit_s=60)
+        produce(service, topic, "after", acks="all")
+        assert consume(service, topic, 3) == ["before", "during", "after"]

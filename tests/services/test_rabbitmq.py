@@ -10,6 +10,7 @@ import pytest
 from labsupport.errors import ServiceError
 from labsupport.services import RabbitMQ, erlang
 from labsupport.services import rabbitmq as rabbitmq_module
+from labsupport.services.wire import NotYet, amqp
 from tests.services.owners import processes_of, until
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
@@ -177,6 +178,19 @@ def test_a_quorum_queue_outlives_a_leader_that_is_terminated(cluster):
     first.restart()
 
 
+def test_a_quorum_queue_outlives_a_leader_that_is_frozen(cluster):
+    """Its members elect another at once; what asks the frozen node for more waits for it, by default for a minute."""
+    fill(channel_to(cluster), "frozen", 10, **QUORUM)
+    first = cluster.leader("frozen")
+    first.pause()
+    second = cluster.leader("frozen", timeout_s=60)
+    assert second is not first
+    first.resume()
+    assert cluster.leader("frozen", timeout_s=60) is not first
+    until(lambda: cluster.queue_depth("frozen", timeout_s=60).ready == 10)
+    assert channel_to(second).basic_get("frozen", auto_ack=True)[2] == b"0"
+
+
 def test_a_cluster_without_a_quorum_queue_has_no_leader():
     with RabbitMQ(nodes=3) as cluster:
         with pytest.raises(ServiceError, match="no quorum queue yet"):
@@ -238,3 +252,28 @@ def test_a_cluster_that_was_killed_as_a_whole_comes_back_node_by_node():
         for node in cluster.nodes:  # the first waits for the one that stopped last
             node.restart()
         assert cluster.queue_depth("kept", timeout_s=20) == (3, 0)
+
+
+def test_a_leader_that_is_cut_off_pauses_and_the_others_go_on():
+    with RabbitMQ(nodes=3, partitions=True) as service:
+        fill(channel_to(service), "parted", 3, **QUORUM)
+        first = service.leader("parted")
+        other = next(node for node in service.nodes if node is not first)
+        service.partition([[first]])
+        until(lambda: not takes(first, "parted"), limit_s=60)
+        until(lambda: service.leader("parted", timeout_s=60) is not first, limit_s=60)
+        until(lambda: takes(other, "parted"), limit_s=60)
+        service.heal()
+        until(lambda: takes(first, "parted"), limit_s=90)
+        assert service.queue_depth("parted", timeout_s=30).ready >= 5
+
+
+def takes(node, queue):
+    """Whether a node takes a message, and confirms it."""
+    try:
+        with amqp.Amqp(node.port, "lab", node.service.password, timeout_s=5.0) as client:
+            client.open_channel()
+            client.publish(queue, b"more")
+    except (OSError, EOFError, NotYet):
+        return False
+    return True

@@ -11,7 +11,9 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from labsupport.errors import ServiceError
 from labsupport.services import ZooKeeper, broken
-from tests.services.owners import listeners_of
+from labsupport.services.wire import NotYet
+from labsupport.services.wire import zookeeper as wire
+from tests.services.owners import listeners_of, until
 
 
 @contextlib.contextmanager
@@ -109,10 +111,14 @@ def test_a_killed_leader_is_replaced_and_nothing_is_lost(ensemble):
 
 def test_a_frozen_leader_is_replaced_although_it_does_not_know(ensemble):
     first = ensemble.leader()
+    with client(ensemble.hosts) as session:
+        session.create("/acknowledged")
     first.pause()
     second = ensemble.leader(timeout_s=30)
-    first.resume()
     assert second is not first
+    with client(at(second)) as session:
+        assert session.exists("/acknowledged")
+    first.resume()
     assert ensemble.leader(timeout_s=30) is not first
 
 
@@ -138,3 +144,38 @@ def test_without_a_majority_nobody_leads_and_a_server_still_restarts(ensemble):
     ensemble.leader(timeout_s=30)
     with client(ensemble.hosts) as session:
         assert session.exists("/kept")
+
+
+def test_a_leader_that_is_cut_off_is_replaced_and_serves_nobody():
+    with ZooKeeper(nodes=3, partitions=True) as service:
+        first = service.leader()
+        service.partition([[first]])
+        until(lambda: service.leader(timeout_s=60) is not first, limit_s=60)
+        with client(at(service.leader(timeout_s=60))) as session:
+            session.create("/during", b"the partition")
+        until(lambda: not serves(first), limit_s=60)
+        service.heal()
+        until(lambda: serves(first), limit_s=60)
+        with client(at(first)) as session:
+            session.sync("/")
+            assert session.get("/during")[0] == b"the partition"
+
+
+def test_a_server_that_restarts_during_a_partition_stays_behind_it():
+    with ZooKeeper(nodes=3, partitions=True) as service:
+        lonely = service.nodes[0]  # the others call it, as it has the lowest number
+        service.partition([[lonely]])
+        lonely.kill()
+        lonely._launch()  # `restart` waits until it serves, and it cannot
+        until(lambda: lonely.state == "running" and not serves(lonely), limit_s=60)
+        service.heal()
+        until(lambda: serves(lonely), limit_s=60)
+
+
+def serves(node):
+    """Whether a session with a server comes about: most servers have to agree to it."""
+    try:
+        wire.session(node.port, 2.0)
+    except (OSError, EOFError, NotYet):
+        return False
+    return True
