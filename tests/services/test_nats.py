@@ -116,6 +116,17 @@ def test_a_cluster_replaces_the_leader_of_a_stream(cluster):
     assert run(stored(first.url, "REPLICATED")) == 10
 
 
+def test_a_frozen_leader_of_a_stream_is_replaced_and_what_it_acknowledged_is_kept(cluster):
+    run(store(cluster.url, 10, "FROZEN", replicas=3))
+    first = cluster.leader("FROZEN")
+    first.pause()
+    others = [node for node in cluster.nodes if node is not first]
+    until(lambda: cluster.leader("FROZEN", timeout_s=60) is not first, limit_s=60)
+    assert run(stored([node.url for node in others], "FROZEN")) == 10
+    first.resume()
+    until(lambda: cluster.leader("FROZEN", timeout_s=60) is not first, limit_s=60)
+
+
 def test_a_cluster_replaces_its_own_leader(cluster):
     first = cluster.leader()
     first.pause()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 import redis
 
@@ -83,6 +85,25 @@ def test_the_sentinels_replace_a_killed_primary_and_clients_find_the_new_one(clu
     first.restart()
     assert client_of(first).role()[0] == "slave"
     until(lambda: client_of(first).get("before") == "the failover")
+
+
+def test_a_frozen_primary_is_replaced_and_follows_when_it_goes_on(cluster):
+    first = cluster.leader()
+    client_of(first).set("copied", "before")
+    assert client_of(first).wait(2, 5000) == 2
+    first.pause()
+    second = cluster.leader(timeout_s=60)
+    assert second is not first
+    assert client_of(second).get("copied") == "before"
+    client_of(second).set("copied", "meanwhile")
+    first.resume()
+    until(lambda: follows_and_has(first, "copied", "meanwhile"), limit_s=60)
+
+
+def follows_and_has(node, key, value):
+    with contextlib.suppress(redis.ConnectionError, redis.TimeoutError):  # who becomes a replica drops its clients
+        return client_of(node).role()[0] == "slave" and client_of(node).get(key) == value
+    return False
 
 
 def test_a_sentinel_is_a_node_like_any_other(cluster):

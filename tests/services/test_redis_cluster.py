@@ -7,6 +7,7 @@ import redis
 
 from labsupport.errors import LearnerError, ServiceError
 from labsupport.services.redis_cluster import RedisCluster
+from tests.services.owners import until
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +39,28 @@ def test_a_node_comes_back_with_its_keys(cluster):
     owner.kill()
     owner.restart()
     assert redis.Redis.from_url(owner.url, decode_responses=True).get("kept") == "yes"
+
+
+@pytest.mark.parametrize(("breaks", "mends"), [("kill", "restart"), ("pause", "resume")])
+def test_while_one_primary_is_gone_the_others_refuse_even_their_own_keys(cluster, breaks, mends):
+    """The default of Redis Cluster: no answers before every slot has an owner, and ours have no replicas."""
+    gone, there = cluster.owner_of("lost"), next(node for node in cluster.nodes if node is not cluster.owner_of("lost"))
+    own = next(key for key in map(str, range(100)) if cluster.owner_of(key) is there)
+    client = redis.Redis.from_url(there.url, decode_responses=True)
+    client.set(own, "kept")
+    getattr(gone, breaks)()
+    until(lambda: refused(client, own), limit_s=60)
+    getattr(gone, mends)()
+    until(lambda: not refused(client, own), limit_s=60)
+    assert client.get(own) == "kept"
+
+
+def refused(client, key):
+    try:
+        client.get(key)
+    except redis.exceptions.ClusterDownError:
+        return True
+    return False
 
 
 def test_it_has_no_leader(cluster):
