@@ -84,6 +84,15 @@ class Pristine:
         named = self.lesson.notebook in name
         return 2 * len(present & self.names) + 200 * len(present & marked) + named
 
+    def written(self, cells: Sequence[Cell]) -> dict[str, str]:
+        """The answers in a submission's code cells, by exercise: exercise cells that were changed, the last of each."""
+        return {
+            exercise: cell.source
+            for exercise, stub in self.answers.items()
+            for cell in cells
+            if cell.is_called(stub.id) and not _alike(cell, stub)
+        }
+
     def assemble(self, cells: Sequence[Cell]) -> list[Assembled]:
         """What has to run for each exercise of the lesson, from a submission's code cells."""
         return [self._one(exercise, cells) for exercise in self.lesson.exercises]

@@ -22,7 +22,7 @@ from typing import Any
 from labsupport.errors import LabBug, LearnerError
 from labsupport.exercises import catalogue
 from labsupport.exercises.catalogue import Exercise
-from labsupport.grading import isolation, pages, results, submissions
+from labsupport.grading import isolation, pages, results, similarity, submissions
 from labsupport.grading.assemble import Pristine
 from labsupport.grading.grader import machine
 from labsupport.grading.journal import Journal, Key
@@ -35,11 +35,12 @@ from labsupport.history import Outcome
 
 @dataclasses.dataclass(frozen=True)
 class Handed:
-    """One notebook that will be graded: whose, which lesson's, and the SHA-256 of its bytes."""
+    """One notebook that will be graded: whose, which lesson's, the SHA-256 of its bytes, and the answers in it."""
 
     submission: Submission
     pristine: Pristine
     digest: str
+    answers: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _handed(places: Sequence[str], pristine: Sequence[Pristine], out: Path, prob
         if not likeness[best.lesson.number]:
             problems.append(f"{one.learner}: {one.name}: none of its cells is of one of the lessons")
             continue
-        handed = Handed(_named(one, best), best, hashlib.sha256(data).hexdigest())
+        handed = Handed(_named(one, best), best, hashlib.sha256(data).hexdigest(), best.written(cells))
         key = (handed.submission.learner, handed.submission.id, best.lesson.number)
         other = latest.get(key)
         if other:
@@ -217,7 +218,9 @@ def _results(
         for name, _ in options.changes
         if name not in known
     ]
-    return results.Results(learners, tuple(lessons[number] for number in sorted(lessons)), tuple(lines), seed, weak)
+    alike = similarity.groups((one.submission.learner, one.pristine, one.answers) for one, _ in asked)
+    ordered = tuple(lessons[number] for number in sorted(lessons))
+    return results.Results(learners, ordered, tuple(lines), seed, weak, alike)
 
 
 def _marked(exercise: Exercise, entry: Mapping[str, Any]) -> results.Marked:

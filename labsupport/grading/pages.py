@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 
 from labsupport.grading.results import Learner, Marked, Paper, Results, file_names
+from labsupport.grading.similarity import Group
 from labsupport.history import Outcome
 from labsupport.view.cards import VerdictCard
 
@@ -91,6 +92,7 @@ def class_page(results: Results, names: Sequence[str]) -> str:
     parts.append(_distribution(results))
     parts.append(_exercises(results))
     parts.append(_misconceptions(results.marks))
+    parts.append(_similar(results.similar))
     if results.problems:
         lines = "".join(f"<li>{escape(line)}</li>" for line in results.problems)
         parts.append(f"<h2>To look at</h2><ul>{lines}</ul>")
@@ -149,6 +151,16 @@ def _misconceptions(marks: Iterable[Marked]) -> str:
         for (id_, name), count in sorted(tally.items(), key=lambda item: (-item[1], item[0]))
     ]
     return _table("Misconceptions", "exercise and name", ["learners", "what is wrong in that thought"], rows)
+
+
+def _similar(groups: Iterable[Group]) -> str:
+    rows = [
+        f'<tr><th scope="row">{group.exercise}</th>{_number(f"{100 * group.share:.0f} %")}'
+        f"<td>{escape(', '.join(group.learners))}</td></tr>"
+        for group in groups
+    ]
+    caption = "Answers that are alike, beyond what was given out and what our solution has; this proves nothing"
+    return _table(caption, "exercise", ["alike", "learners"], rows)
 
 
 def _table(caption: str, first: str, heads: Sequence[str], rows: Sequence[str]) -> str:

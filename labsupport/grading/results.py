@@ -13,6 +13,7 @@ from typing import Any
 
 from labsupport.errors import LearnerError
 from labsupport.exercises.catalogue import Exercise, Lesson
+from labsupport.grading.similarity import Group
 from labsupport.history import Outcome, Verdict
 
 YES = ("yes", "y", "true", "1", "late")
@@ -120,6 +121,7 @@ class Results:
         problems: what the instructor should know, one line each.
         seed: what the checks' cases were drawn from.
         weaknesses: what the machine could not enforce.
+        similar: whose answers are alike; for the instructor's eyes only.
     """
 
     learners: tuple[Learner, ...]
@@ -127,6 +129,7 @@ class Results:
     problems: tuple[str, ...]
     seed: int
     weaknesses: tuple[str, ...] = ()
+    similar: tuple[Group, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -96,6 +96,12 @@ def test_a_learners_page_has_no_other_learners_data_and_no_markup_of_theirs(smal
     assert "<b>:" not in names["bob_b"] and "&lt;b&gt;" in names["bob_b"] and "ignores the message" in names["bob_b"]
 
 
+def test_who_wrote_alike_is_on_the_class_page_and_on_no_learners_page(small):
+    assert [group.learners for group in small[0].similar] == [("=bob, <b>", "ann")] * 4
+    assert "Answers that are alike" in (small[1] / "index.html").read_text("utf-8")
+    assert not any("alike" in path.read_text("utf-8") for path in (small[1] / "learners").iterdir())
+
+
 def test_pages_need_no_network_and_no_script(small):
     for path in small[1].rglob("*.html"):
         text = path.read_text("utf-8")
