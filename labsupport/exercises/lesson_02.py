@@ -48,6 +48,10 @@ LESSON = Lesson(
                 "them first makes the caller wait for the slowest, and the server hold them all.",
                 "state_shared_between_calls": "There is one servicer object for all calls, and calls run side by side "
                 "in threads. What belongs to one call must live in that call's method, not on self.",
+                "catches_its_own_abort": "context.abort() ends a method by raising an exception. A broad except around "
+                "it catches that one, too, and gives the call another code: let it catch what you expect, a KeyError.",
+                "goes_on_after_the_error": "context.set_code() only notes the code; the method goes on, and its caller "
+                "gets replies to a request that made no sense. Return after it, or use abort, which raises.",
                 "one_code_for_every_error": "A status code tells the caller what to do next. INVALID_ARGUMENT says "
                 "that the request can never work; NOT_FOUND says that it was well made, and the thing is not there.",
             },
@@ -94,6 +98,8 @@ LESSON = Lesson(
                 "crash_counted_as_ok": "When a method is left by an exception of its own, context.code() is still "
                 "None, as after a success. grpc sends UNKNOWN only later: your interceptor has to see the exception "
                 "itself.",
+                "state_shared_between_calls": "There is one interceptor for all calls, and the next call may come "
+                "before this one ends. What belongs to one call must live in a local name, not on self.",
                 "unknown_method_crashes": "For a method that the server does not have, the continuation gives None "
                 "instead of a handler, and a scanner on the network calls such methods all day.",
             },
@@ -135,6 +141,8 @@ LESSON = Lesson(
                 "client may still be trying. Its own next number is what shows that it has the reply.",
                 "two_copies_at_once": "Looking into the table and writing into it are two steps, and gRPC runs every "
                 "call in a thread of its own: a second copy can look before the first has written.",
+                "gap_taken_for_a_mistake": "A client that gave a deposit up goes on with the next number, and the bank "
+                "may never see the one between. What makes a request new is a number above the client's last.",
                 "gives_up_at_once": "A lost reply is the ordinary case for which the bank remembers. With the same "
                 "number, another attempt is safe.",
                 "retries_a_refusal": "INVALID_ARGUMENT is a definite answer: the same request will be refused every "
@@ -184,6 +192,10 @@ LESSON = Lesson(
                 "says that another attempt may help.",
                 "downstream_error_becomes_unknown": "An RpcError of your own call that leaves your method is an "
                 "exception like any other: your caller gets UNKNOWN, and no longer learns what was wrong.",
+                "as_patient_as_its_customer": "Some customers set a deadline of an hour. A server that waits as long "
+                "for each of them is full of waiting calls in a minute: it needs a limit of its own.",
+                "last_call_unguarded": "Every call can fail, also the last one, which is made once: its RpcError must "
+                "become a status, too, or your customer gets UNKNOWN.",
                 "gives_up_at_once": "UNAVAILABLE is mostly over in a moment, and asking for a price twice does no "
                 "harm.",
             },

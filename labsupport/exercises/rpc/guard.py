@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,16 @@ from grpc import StatusCode
 
 from labsupport.exercises.answer import Answer, Child
 from labsupport.exercises.checking import Run
-from labsupport.exercises.rpc.calls import SILENCE_S, Accident, Ended, channel_to, evidence_of, finish, host
+from labsupport.exercises.rpc.calls import (
+    PATIENCE_S,
+    SILENCE_S,
+    Accident,
+    Ended,
+    channel_to,
+    evidence_of,
+    finish,
+    host,
+)
 from labsupport.exercises.rpc.idl import KINDS, PEOPLE, argument, idl
 
 
@@ -63,6 +73,7 @@ def check_guard(answer: Answer, run: Run) -> str:
             gate.lets_friends_in()
             gate.keeps_strangers_out()
             gate.keeps_thieves_out()
+            gate.lets_calls_overlap()
             gate.counts_every_call()
             gate.leaves_unknown_methods_alone()
             gate.keeps_the_secret()
@@ -143,6 +154,30 @@ class Gate:
             slug, said = slugs.get(ended.code, ("", "the refusal has the wrong status code"))
             self.reject(slug, f"{method} was called {how}: {said}", **wanted)
 
+    def lets_calls_overlap(self) -> None:
+        """A chat, and another call that comes and ends in its middle."""
+        go_on = threading.Event()
+
+        def slowly() -> Iterator[Any]:
+            yield idl().HelloRequest(name=self.run.random.choice(PEOPLE))
+            go_on.wait(PATIENCE_S)
+
+        def meanwhile(chat: Iterator[Any], **_: Any) -> Any:
+            next(chat)
+            self.history.append("Chat (bidirectional) begins, and is open while the next call is made")
+            self.call("SayHello", self.run.random.choice(PEOPLE), f"Bearer {self.token}")
+            go_on.set()
+            return chat
+
+        metadata = [("authorization", f"Bearer {self.token}")]
+        chat = self.stub["Chat"](slowly(), timeout=PATIENCE_S, metadata=metadata)
+        try:
+            ended = finish(meanwhile, chat)
+        finally:
+            go_on.set()
+        self.history.append(f"Chat (bidirectional) ends -> {ended.code.name}")
+        self.due.append(("Chat", ended.code))
+
     def counts_every_call(self) -> None:
         """Calls that fail early, late and by accident; then compare all that is recorded with all that callers saw."""
         code = self.run.random.choice(["NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE"])
@@ -193,7 +228,7 @@ class Gate:
         method, code = (streams or missing)[0]
         instead = next((other for named, other in others if named == method), None)
         got = f"{method} {getattr(instead, 'name', instead)}" if instead else "no record of it"
-        if streams and len(streams) == len(KINDS) - 1:
+        if len({method for method, _ in streams}) == len(KINDS) - 1:
             slug, said = "only_unary_covered", "calls that stream are not recorded at all"
         elif code is not StatusCode.OK and not instead:
             slug, said = "metrics_skip_failed_calls", f"a call of {method} that ended with {code.name} was not recorded"
@@ -201,6 +236,8 @@ class Gate:
             slug, said = "crash_counted_as_ok", f"{method} was left by an exception, and something else was recorded"
         elif instead is StatusCode.OK and method in ("SayHelloInEach", "Chat"):
             slug, said = "stream_counted_when_it_starts", f"{method} failed in its stream, and was recorded as OK"
+        elif code is StatusCode.OK and others:
+            slug, said = "state_shared_between_calls", "two calls overlapped, and one was recorded as the other"
         else:
             slug, said = "", f"a call of {method} ended with {code.name}, and that was not recorded"
         shown = [line for line in self.history if line.endswith(code.name) and line.startswith(f"{method} ")]

@@ -80,6 +80,7 @@ def check_deadline_budget(answer: Answer, run: Run) -> str:
                 budget = BudgetCase(run, child, channel, depot)
                 budget.sells()
                 budget.passes_on_what_is_left()
+                budget.has_a_limit_of_its_own()
                 budget.passes_on_a_refusal()
                 budget.takes_once()
                 budget.backs_off()
@@ -221,6 +222,15 @@ class BudgetCase:
             return said, f"nearly {timeout_s:g} s", f"{calls[0]['left']:.1f} s"
         return None
 
+    def has_a_limit_of_its_own(self) -> None:
+        """A customer who would wait for a minute."""
+        ended, item, over = self.buy(60.0)
+        longest = max((call["left"] for call in self.depot.calls if call["item"] == item), default=0.0)
+        if longest > 10.5:
+            said = "a patient customer makes your Shop as patient"
+            self.reject("as_patient_as_its_customer", said, item, over, expected="at most 10 s", got=f"{longest:.1f} s")
+        self.is_sold(ended, item)
+
     def passes_on_a_refusal(self) -> None:
         ended, item, over = self.buy(8.0, unknown=True)
         asked = len(self.depot.of(item, "Price"))
@@ -246,8 +256,10 @@ class BudgetCase:
                 expected="Take is tried once",
                 got=f"{taken} times",
             )
-        if ended.ok or not taken:
-            self.reject("", "Take failed", item, over, expected="the code of that failure", got=ended)
+        if ended.code is not StatusCode.UNAVAILABLE or not taken:
+            slug = "last_call_unguarded" if ended.code is StatusCode.UNKNOWN else ""
+            said = f"Take failed with UNAVAILABLE, and your customer was told {ended.code.name}"
+            self.reject(slug, said, item, over, expected="UNAVAILABLE", got=ended)
 
     def backs_off(self) -> None:
         """Many customers, the depot down for each one's first four attempts: compare the waits."""

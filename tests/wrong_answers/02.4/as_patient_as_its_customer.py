@@ -1,0 +1,33 @@
+"""Hands on whatever time the customer gives."""
+
+import time
+
+import greeter_pb2_grpc
+import grpc
+
+
+class Shop(greeter_pb2_grpc.ShopServicer):
+    def __init__(self, depot, sleep, random):
+        self.depot, self.sleep, self.random = depot, sleep, random
+
+    def Buy(self, order, context):
+        left = context.time_remaining()
+        ends = time.monotonic() + (10 if left > 1e6 else left)
+        try:
+            receipt = self.price(order, ends)
+            self.depot.Take(order, timeout=ends - time.monotonic())
+            return receipt
+        except grpc.RpcError as error:
+            context.abort(error.code(), error.details())
+
+    def price(self, order, ends):
+        longest = 0.05
+        while True:
+            try:
+                return self.depot.Price(order, timeout=ends - time.monotonic())
+            except grpc.RpcError as error:
+                wait = self.random() * longest
+                if error.code() != grpc.StatusCode.UNAVAILABLE or time.monotonic() + wait >= ends:
+                    raise
+            self.sleep(wait)
+            longest *= 2
