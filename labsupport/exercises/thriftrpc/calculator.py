@@ -33,9 +33,10 @@ def serve_calculator(given: Any, tell: Any) -> None:
 
 def check_calculator(answer: Answer, run: Run) -> str:
     """Sums first, then what cannot be calculated, then sums again on the same connection."""
+    api = definition("calculator")  # before any child: a library that cannot be brought is not the answer's fault
     with answer.start(serve_calculator) as child:
         port = child.expect("ready", what="your Calculator to be served")["port"]
-        with client_of(definition("calculator").Calculator, port) as client:
+        with client_of(api.Calculator, port) as client:
             case = CalculatorCase(run, child, client)
             for _ in range(3):
                 case.calculates()

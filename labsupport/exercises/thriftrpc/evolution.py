@@ -75,6 +75,7 @@ def serve_old(given: Any, tell: Any) -> None:
 
 def check_evolution(answer: Answer, run: Run) -> str:
     """The four pairings, then a colleague who adds a field after the learner."""
+    definition("orders")  # before any child: a library that cannot be brought is not the answer's fault
     with answer.start(serve_new) as server:
         fields = server.expect("fields", what="your definition to be read")["fields"]
         port = server.expect("ready", what="a server of your definition")["port"]
