@@ -34,6 +34,7 @@ _HOME_OF = {
     "drawn": "spacetime",
     "HistoryPicture": "view.history_picture",
     "Panel": "view.panel",
+    "LiveChart": "view.live_chart",
     "Nats": "services",
     "Redis": "services",
     "RedisCluster": "services",
