@@ -95,6 +95,8 @@ LESSON = Lesson(
                 "says which token was expected opens the door.",
                 "stream_counted_when_it_starts": "The method of a stream gives back an iterator at once, before any of "
                 "its work is done. How the call ends is known when the iterator does.",
+                "stream_collected_first": "A list of all replies, made in order to know how the stream ends, holds the "
+                "first one back until the last one is there, and a conversation never gets so far. Hand each one on.",
                 "crash_counted_as_ok": "When a method is left by an exception of its own, context.code() is still "
                 "None, as after a success. grpc sends UNKNOWN only later: your interceptor has to see the exception "
                 "itself.",

@@ -185,7 +185,8 @@ class Greetings:
             asked = [good, bad, good] if isinstance(argument(method, [bad]), Iterator) else [bad]
             ended = finish(self.stub[method], argument(method, asked))
             messages = ", ".join(repr(reply.message) for reply in ended.replies)
-            history.append(f"{method} ({kind}) with {what}: {ended} {messages}".strip())
+            got = f"{messages}, then {ended}" if messages else str(ended)
+            history.append(f"{method} ({kind}) with {what}: {got}")
             before = 1 if method == "Chat" else 0  # replies that may come before the call ends
             if ended.code is wanted and len(ended.replies) <= before:
                 continue
@@ -202,9 +203,8 @@ class Greetings:
                 slug, said = "catches_its_own_abort", f"{method} gave {what} the code of an unknown language"
             else:
                 slug, said = "", f"{method} ended with the wrong status code at {what}"
-            self.run.reject(
-                slug, said, expected=wanted.name, got=str(ended), evidence=[*history, *evidence_of(self.child)]
-            )
+            expected = f"{wanted.name}, and nothing more" if ended.code is wanted else wanted.name
+            self.run.reject(slug, said, expected=expected, got=got, evidence=[*history, *evidence_of(self.child)])
 
     def keep_calls_apart(self) -> None:
         """Two client streams at the same time, the second one begun and ended while the first is open."""
