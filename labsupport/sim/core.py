@@ -53,6 +53,8 @@ def _unanswered(dest: str, what: str, seconds: float) -> str:
 class Core:
     """Nodes, their clients, and what they do; see `labsupport.sim.world.World` for the arguments."""
 
+    _Random = Random  # what a node draws from
+
     def __init__(
         self,
         kind: type[Node] | Mapping[str, type[Node]],
@@ -103,7 +105,7 @@ class Core:
         hosts = {}
         for name, kind in {**kinds, **clients}.items():
             host = hosts[name] = Host(name, kind, _handlers_of(kind), name in clients)
-            host.random = Random(f"{self.seed}/node/{name}")
+            host.random = self._Random(f"{self.seed}/node/{name}")
             host.peers = tuple(other for other in names if other != name)
         return hosts
 
