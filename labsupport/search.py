@@ -27,10 +27,6 @@ from labsupport.trace import Trace
 
 CHUNK = 16  # seeds that a worker tries at a time
 TWICE = 100  # one in so many seeds that pass is run twice, to see whether it repeats
-SEVERAL = 3  # so many more failed runs are looked for when the first one is long
-FURTHER = 60_000  # how many events that may take
-LONG = 600  # events; a longer run is not worth shrinking before others have been looked for
-ENOUGH = 25  # steps: so short a run can be read
 PREFIXES = (10, 20, 40, 80)  # events before all is calm, when nothing good happens afterwards
 PREFIX_SEEDS = 40  # so many seeds are tried with each
 
@@ -249,43 +245,16 @@ def _of_steps(scenario: Scenario, seed: int, nodes: int, every: exhaustive.Searc
 
 
 def of_seed(scenario: Scenario, seed: int) -> Finding:
-    """What a failed seed shows: its run, or one that fails alike, shrunk."""
+    """What a failed seed shows: its run, shrunk."""
     world, plan = swarm.run(scenario, seed)
-    runs = [(world, plan)]
     try:
-        if world.events > LONG:
-            runs += _alike(scenario, seed + 1, world.violation.name)
-        best = _shortest(scenario, runs)
-        return best if best.steps or world.calmed_after is None else _short_prefix(scenario, seed, world, plan)
-    finally:
-        for world, _ in runs:
-            world.discard()
-
-
-def _shortest(scenario: Scenario, runs: list[tuple[World, swarm.Plan]]) -> Finding:
-    """Shrink runs, those with the fewest events first, until one can be read or all the time has been spent."""
-    best, budget = None, shrink.MOST_EVENTS
-    for world, plan in sorted(runs, key=lambda run: run[0].events):
         with guard.watching(world.hosts.values()):
-            found = shrink.shrink(scenario, world, plan.nodes, budget // 2)
-        best = _shorter(best, _finding(scenario, plan.seed, plan.nodes, world, found))
-        budget -= found.spent if found else world.events
-        if (best.steps and len(best.steps) <= ENOUGH) or budget < shrink.MOST_EVENTS // 4:
-            break
-    return best
-
-
-def _alike(scenario: Scenario, seed: int, name: str) -> list[tuple[World, swarm.Plan]]:
-    """A few more runs with the same violation, from the seeds that follow."""
-    found, events = [], 0
-    while len(found) < SEVERAL and events < FURTHER:
-        world, plan = swarm.run(scenario, seed, LONG, record=False)
-        events += world.events
-        seed += 1
-        if world.violation is not None and world.violation.name == name:
-            found.append(swarm.run(scenario, plan.seed, LONG))
+            found = shrink.shrink(scenario, world, plan.nodes)
+        if found is None and world.calmed_after is not None:
+            return _short_prefix(scenario, seed, world, plan)
+        return _finding(scenario, seed, plan.nodes, world, found)
+    finally:
         world.discard()
-    return found
 
 
 def _short_prefix(scenario: Scenario, seed: int, world: World, plan: swarm.Plan) -> Finding:
@@ -322,9 +291,3 @@ def _finding(scenario, seed, nodes, world, found) -> Finding:
     violated = found.violated if found else world.violation
     trace, steps = (found.trace, found.steps) if found else (world.trace, [])
     return Finding(violated.name, violated.sentence, seed, nodes, trace, steps, world.events, scenario)
-
-
-def _shorter(one: Finding | None, other: Finding) -> Finding:
-    if one is None or (other.steps and (not one.steps or len(other.steps) < len(one.steps))):
-        return other
-    return one

@@ -17,7 +17,8 @@ from labsupport.sim.steps import Step, is_step, steps_of
 from labsupport.sim.world import World
 from labsupport.trace import Trace
 
-MOST_EVENTS = 200_000  # what a shrinking may spend: one to two seconds
+MOST_EVENTS = 100_000  # what a shrinking may spend: one to two seconds
+COARSE = 16  # steps
 
 
 @dataclasses.dataclass
@@ -48,14 +49,20 @@ class _Shrinker:
         self.left -= world.events + 5  # making a world costs as much as a few events
         found = world.violation
         trace = world.trace if found is not None and found.name == self.name else None
+        drawn = world.drawn
         world.discard()
-        return None if trace is None else Shrunk(steps_of(trace.records), found, trace)
+        return None if trace is None else Shrunk(steps_of(trace.records, drawn), found, trace)
 
     def shrink(self, best: Shrunk) -> Shrunk:
+        best = self._last(best)
         best = self._without_groups(best, lambda step: step.node)
+        size = len(best.steps) // 2
+        while size >= COARSE:
+            best = self._without_runs(best, size)
+            size = min(size, len(best.steps)) // 2
         best = self._without_groups(best, lambda step: (step.kind, _what(step), _hollow(step)))
         best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step), _hollow(step)))
-        size = max(2, len(best.steps) // 2)
+        size = COARSE
         while self.left > 0:
             before = len(best.steps)
             best = self._without_trees(best) if size == 2 else best
@@ -64,6 +71,16 @@ class _Shrinker:
                 size = min(size // 2, max(1, len(best.steps) // 2))
             elif len(best.steps) == before:
                 break
+        return best
+
+    def _last(self, best: Shrunk) -> Shrunk:
+        """Only the end of a run, as short as it fails: most of what a long run has been through is of no matter."""
+        size = COARSE
+        while size < len(best.steps) and self.left > 0:
+            found = self.tried(best.steps[-size:])
+            if found is not None:
+                return found
+            size = size * 3 // 2
         return best
 
     def _without_trees(self, best: Shrunk) -> Shrunk:

@@ -6,12 +6,13 @@ The exhaustive search tries every choice; the shrinker repeats the choices of a 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from labsupport import node as contract
 from labsupport.node import Node
 from labsupport.sim import guard
+from labsupport.sim.chance import Chance, Drawn
 from labsupport.sim.core import SECOND, Core, CrashNow, Host, Nobody, Wait
 from labsupport.sim.failures import exception_violation
 from labsupport.sim.properties import Property, Violated
@@ -32,7 +33,9 @@ class Step:
         at_us: the time at which it happened.
         save: let the node crash at one of the saves in this step: (which one, "before" or "after").
         again: deliver a message that has been delivered before.
-        number: of the message in the run that this was taken from; it is the same one as long as nothing is left out.
+        number: of the message that was delivered, in the run that this was taken from.
+        first: the number of the first message that was sent in this step, in that run.
+        drawn: what `Context.random` gave.
     """
 
     kind: str
@@ -42,10 +45,14 @@ class Step:
     save: tuple[int, str] | None = None
     again: bool = False
     number: int | None = None
+    first: int | None = None
+    drawn: Drawn = ()
 
 
 class Steps(Core):
     """A cluster whose every event is chosen; arguments as for `labsupport.sim.world.World`."""
+
+    _Random = Chance
 
     def __init__(
         self,
@@ -58,6 +65,8 @@ class Steps(Core):
         super().__init__(kind, nodes, clients, seed, properties)
         self.pending: dict[int, tuple] = {}  # under way, by number, oldest first
         self.delivered: dict[int, tuple] = {}
+        self.drawn: list[Drawn] = []  # in each step so far
+        self._meant: dict[int, int] = {}  # which message a number in the steps stands for
         self._saves_left, self._save_side = 0, ""
         for host in self.hosts.values():
             if self.violation is None:
@@ -75,7 +84,13 @@ class Steps(Core):
         if step.save:
             self._saves_left, self._save_side = step.save
         self.events += 1
+        host.random.give(step.drawn)
+        before = self._number
         self._guarded(host, act)
+        self.drawn.append(tuple(host.random.drawn))
+        if step.first is not None:
+            sent = range(before + 1, self._number + 1)
+            self._meant.update(zip(range(step.first, step.first + len(sent)), sent, strict=True))
         self._saves_left = 0
         return True
 
@@ -136,11 +151,16 @@ class Steps(Core):
     # -------------------------------------------------------------------------------------------- finding what is meant
 
     def _fitting(self, host: Host, step: Step) -> tuple | None:
-        """The message that a step means: the same content if there is one, else the newest of its kind on that way."""
+        """The message that a step means.
+
+        It is the one that the same step has sent as in the run that this is taken from, even if it says something else
+        now; or one with the same content; or the newest of its kind on that way.
+        """
         source, wire_type, parts = step.detail
         newest, there = None, self.delivered if step.again else self.pending
-        same = there.get(step.number)
-        if same and same[1:3] == (source, host.name) and same[3].wire_type == wire_type and same[4] == parts:
+        meant = self._meant.get(step.number)
+        same = there.get(meant or step.number)
+        if same and same[1:3] == (source, host.name) and same[3].wire_type == wire_type and (meant or same[4] == parts):
             return same
         for envelope in reversed(there.values()):
             if envelope[2] == host.name and envelope[1] == source and envelope[3].wire_type == wire_type:
@@ -193,14 +213,16 @@ def is_step(kind: str, detail: Any) -> bool:
     return kind in ("deliver", "timer", "timeout", "wake", "restart")
 
 
-def steps_of(records: Iterable[tuple]) -> list[Step]:
-    """The choices that a world's records show, to be repeated by a `Steps`."""
+def steps_of(records: Iterable[tuple], drawn: Sequence[Drawn] = ()) -> list[Step]:
+    """The choices that a world's records show, to be repeated by a `Steps`, with what was drawn in each if known."""
     found: list[Step] = []
     delivered: set[int] = set()
     saves = 0
     for at, kind, node, detail in records:
         if kind == "save":
             saves += 1
+        elif kind == "send" and found and found[-1].first is None:
+            found[-1] = dataclasses.replace(found[-1], first=detail[0])
         elif kind == "crash" and not is_step(kind, detail) and found and found[-1].node == node:
             side = "before" if "before" in detail else "after"
             found[-1] = dataclasses.replace(found[-1], save=(saves + (side == "before"), side))
@@ -213,4 +235,6 @@ def steps_of(records: Iterable[tuple]) -> list[Step]:
             found.append(Step(kind, node, told, at))
         if is_step(kind, detail):
             saves = 0
+    if drawn:
+        found = [dataclasses.replace(step, drawn=numbers) for step, numbers in zip(found, drawn, strict=True)]
     return found
