@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -11,9 +10,11 @@ from labsupport.errors import LearnerError
 from labsupport.exercises import catalogue, record
 from labsupport.exercises.answer import Answer
 from labsupport.exercises.checking import run_check
+from labsupport.exercises.standing import standing
 from labsupport.history import Outcome
 from labsupport.view.cards import HintCard, Table, VerdictCard
 from labsupport.view.choices import Choices
+from labsupport.view.course_map import CourseMap
 
 NBGRADER = "NBGRADER_EXECUTION"
 SEED = 1  # a check in a notebook draws the same cases every time, so that a learner sees the effect of the code alone
@@ -150,25 +151,9 @@ def what_you_saw() -> Table:
     return Table("What you saw", ("question", "you predicted", "you saw", "because"), rows)
 
 
-def progress() -> Table:
+def progress() -> CourseMap:
     """What is done and what comes next, over the whole course, from the record beside the notebooks."""
-    passed = {entry.get("exercise") for entry in record.entries("check") if entry.get("outcome") == "pass"}
-    tried = {entry.get("exercise") for entry in record.entries("check") if entry.get("outcome") != "not started"}
-    rows = []
-    for lesson in catalogue.lessons():
-        for exercise in lesson.exercises:
-            state = "✓ done" if exercise.id in passed else "tried" if exercise.id in tried else "to do"
-            rows.append((f"{lesson.number} · {lesson.title}", f"{exercise.id} {exercise.title}", state))
-    done = sum(row[2] == "✓ done" for row in rows)
-    return Table(f"Your progress: {done} of {len(rows)} exercises", ("lesson", "exercise", "state"), _merged(rows))
-
-
-def _merged(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The rows, a first column that repeats left empty."""
-    firsts = [""] + [row[0] for row in rows]
-    return [
-        row if row[0] != before else ("", *row[1:]) for row, before in zip(rows, itertools.chain(firsts), strict=False)
-    ]
+    return CourseMap(standing())
 
 
 def _described(value: object) -> str:

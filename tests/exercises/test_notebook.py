@@ -81,9 +81,9 @@ def test_an_unanswered_prediction_says_so():
 
 def test_progress_counts_what_passed_and_survives_a_damaged_record(fresh_record):
     fresh_record.write_text('{"kind": "check", "exercise": "00.1", "outcome": "pass"}\nnot json\n{"kind": 3}\n[]\n')
-    table = notebook.progress()
-    assert table.caption.startswith("Your progress: 1 of ")
-    assert ("00 · Start here", "00.1 echo", "✓ done") in table.rows
+    shown = notebook.progress()
+    assert shown.headline.startswith("Your progress: 1 of ")
+    assert "✓ 00.1 echo: done" in shown.text() and "○ 00.2 ping until answered: to do   <- next" in shown.text()
 
 
 def test_a_record_that_cannot_be_written_stops_nothing(monkeypatch, tmp_path):
