@@ -98,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     autograde.add_argument("--seed", type=int, metavar="N", help="what the checks' cases are drawn from")
     autograde.add_argument("--prove", action="store_true", help="bring all, and grade the solved notebook instead")
 
+    progress = command("progress", _progress, "show which exercises are done, and what comes next")
+    progress.add_argument("--json", action="store_true", help="print one JSON document instead")
+
     bench = command("bench", _bench, "measure; every row that has a goal must hold it")
     bench.add_argument("names", nargs="*", metavar="NAME", help="which benchmarks (default: all)")
     bench.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
@@ -198,6 +201,13 @@ def _down(arguments: argparse.Namespace) -> int:
     from labsupport.services import up
 
     return up.down(arguments)
+
+
+def _progress(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv)
+    from labsupport.exercises.standing import main as progress
+
+    return progress(arguments, ROOT / "lessons")
 
 
 def _bench(arguments: argparse.Namespace) -> int:
