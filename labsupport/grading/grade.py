@@ -10,17 +10,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import importlib
 import json
 import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from labsupport.errors import LabBug, LearnerError
-from labsupport.exercises import catalogue
+from labsupport.errors import LearnerError
 from labsupport.exercises.catalogue import Exercise
 from labsupport.grading import isolation, pages, results, similarity, submissions
 from labsupport.grading.assemble import Pristine
@@ -29,7 +27,7 @@ from labsupport.grading.journal import Journal, Key
 from labsupport.grading.notebooks import Unreadable, read
 from labsupport.grading.pool import Pool, Task
 from labsupport.grading.submissions import Submission
-from labsupport.grading.worker import pristine_of
+from labsupport.grading.worker import lessons
 from labsupport.history import Outcome
 
 
@@ -41,6 +39,13 @@ class Handed:
     pristine: Pristine
     digest: str
     answers: Mapping[str, str]
+
+
+class Place(Protocol):
+    """Where tasks are graded: this machine, or others."""
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, dict[str, Any]]]:
+        """One answer for each exercise of each task, as they come (see `labsupport.grading.worker`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +63,7 @@ class Options:
         modules: that hold the lessons; none means the course.
         path: directories in which those modules are.
         limits: of the sandbox.
+        broker, results: addresses of RabbitMQ and Redis if other machines grade, see `labsupport.grading.remote`.
     """
 
     jobs: int = 0
@@ -70,6 +76,8 @@ class Options:
     modules: tuple[str, ...] = ()
     path: tuple[str, ...] = ()
     limits: isolation.Limits = dataclasses.field(default_factory=isolation.Limits)
+    broker: str = ""
+    results: str = ""
 
 
 def grade(places: Sequence[str], out: Path, options: Options, progress: Callable[[int, int], None]) -> results.Results:
@@ -84,7 +92,7 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
     Raises:
         LearnerError: there is nothing to grade, or an option is not understood.
     """
-    pristine, problems = _lessons(options.modules)
+    pristine, problems = lessons(options.modules)
     chosen = _chosen(list(pristine.values()), options.only)
     handed = _handed(places, list(pristine.values()), out, problems)
     out.mkdir(parents=True, exist_ok=True)
@@ -94,23 +102,11 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
         asked = [(one, _of(one.pristine, chosen)) for one in handed]
         tasks = _tasks(asked, journal, seed, options)
         total = sum(len(ids) for _, ids in asked)
-        pool = Pool(machine(list(pristine), options.path, options.limits), options.jobs)
-        _run(tasks, journal, pool, total, progress)
+        _run(tasks, journal, _place(list(pristine), options), total, progress)
         found = _results(asked, journal, seed, options, problems)
     found.write(out)
     pages.write(found, out)
     return found
-
-
-def _lessons(names: Sequence[str]) -> tuple[dict[str, Pristine], list[str]]:
-    """The lessons by the modules that hold them, and a line for each that cannot be graded."""
-    found, problems = {}, []
-    for name in names or [f"labsupport.exercises.lesson_{number}" for number in catalogue.lesson_numbers()]:
-        try:
-            found[name] = pristine_of(importlib.import_module(name))
-        except (ImportError, FileNotFoundError, LabBug) as error:
-            problems.append(f"{name.rpartition('.')[2]} cannot be graded: {error}".splitlines()[0])
-    return found, problems
 
 
 def _chosen(pristine: Sequence[Pristine], only: Sequence[str]) -> set[str]:
@@ -182,10 +178,20 @@ def _tasks(asked: Sequence[tuple[Handed, list[str]]], journal: Journal, seed: in
     return list(tasks.values())
 
 
-def _run(tasks: Sequence[Task], journal: Journal, pool: Pool, total: int, progress: Callable[[int, int], None]) -> None:
+def _place(modules: Sequence[str], options: Options) -> Place:
+    if options.broker:
+        from labsupport.grading.remote import Remote  # Celery comes when it is first needed
+
+        return Remote(options.broker, options.results, modules)
+    return Pool(machine(modules, options.path, options.limits), options.jobs)
+
+
+def _run(
+    tasks: Sequence[Task], journal: Journal, place: Place, total: int, progress: Callable[[int, int], None]
+) -> None:
     done = total - sum(len(task.exercises) for task in tasks)
     progress(done, total)
-    for task, told in pool.run(tasks):
+    for task, told in place.run(tasks):
         journal.add((task.digest, task.lesson, told["exercise"], journal.seed), told)
         done += 1
         progress(min(done, total), total)
@@ -247,6 +253,8 @@ def main(arguments: argparse.Namespace) -> int:
         timeout_s=arguments.timeout,
         late_percent=arguments.late_percent,
         changes=results.changes(arguments.changes) if arguments.changes else {},
+        broker=arguments.broker,
+        results=arguments.results,
     )
     found = _with_progress(arguments.places, arguments.out, options)
     if arguments.json:

@@ -16,9 +16,11 @@ import os
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from labsupport.errors import LabBug
+from labsupport.exercises import catalogue
 from labsupport.grading import isolation, release
 from labsupport.grading.assemble import Pristine
 from labsupport.grading.judging import Sitting
@@ -75,6 +77,17 @@ class Worker:
 def pristine_of(module: types.ModuleType) -> Pristine:
     """The lesson that a module holds, as learners get it."""
     return Pristine.of(module.LESSON, getattr(module, "FOLDER", release.LESSONS))
+
+
+def lessons(names: Sequence[str] = ()) -> tuple[dict[str, Pristine], list[str]]:
+    """The lessons by the modules that hold them (none means the course), and a line for each that cannot be graded."""
+    found, problems = {}, []
+    for name in names or [f"labsupport.exercises.lesson_{number}" for number in catalogue.lesson_numbers()]:
+        try:
+            found[name] = pristine_of(importlib.import_module(name))
+        except (ImportError, FileNotFoundError, LabBug) as error:
+            problems.append(f"{name.rpartition('.')[2]} cannot be graded: {error}".splitlines()[0])
+    return found, problems
 
 
 def elsewhere() -> list[str]:
