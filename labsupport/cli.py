@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     grade = command("grade", _grade, "grade what a class has handed in")
     grade.add_argument("places", nargs="+", metavar="SUBMISSIONS", help="folders, zip files of an LMS, or notebooks")
     grade.add_argument("--out", required=True, type=Path, metavar="RESULTS", help="the folder for the results")
-    grade.add_argument("--jobs", type=int, default=0, metavar="N", help="grading processes (default: one per core)")
+    words = "grading processes (default: one per core, and more while the cores are idle)"
+    grade.add_argument("--jobs", type=int, default=0, metavar="N", help=words)
     grade.add_argument("--seed", type=int, metavar="N", help="the checks' cases are drawn from it (default: as before)")
     grade.add_argument("--only", action="append", default=[], metavar="ID", help="this exercise only; may be repeated")
     grade.add_argument(
@@ -85,6 +86,14 @@ def _parser() -> argparse.ArgumentParser:
     grade.add_argument("--changes", type=Path, metavar="CSV", help="has columns learner, lesson, points, late, comment")
     grade.add_argument("--late-percent", type=float, default=0, metavar="P", help="what a late lesson loses")
     grade.add_argument("--json", action="store_true", help="print one JSON document instead of a table")
+    grade.add_argument("--broker", default="", metavar="URL", help="of RabbitMQ: workers on other machines grade")
+
+    grader = command("grade-worker", _grade_worker, "grade on this machine what `grade --broker` hands out")
+    grader.add_argument("--broker", required=True, metavar="URL", help="of RabbitMQ: amqp://USER:PASSWORD@HOST:5672")
+    grader.add_argument("--jobs", type=int, default=0, metavar="N", help="notebooks at a time (default: four per core)")
+    for either in (grade, grader):
+        words = "of Redis: redis://:PASSWORD@HOST:6379/0 (default: the broker's host and password)"
+        either.add_argument("--results", default="", metavar="URL", help=words)
 
     export = command("export", _export, "make what another grading system needs to grade a lesson")
     export.add_argument("system", choices=["gradescope", "otter"], help="gradescope; for otter it says why not")
@@ -169,7 +178,7 @@ def _release(arguments: argparse.Namespace) -> int:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
-    environment.enter(arguments.argv)
+    environment.enter(arguments.argv, extra=("celery",) if arguments.broker else ())
     from labsupport.grading.grade import main as grade
 
     return grade(arguments)
@@ -187,6 +196,13 @@ def _autograde(arguments: argparse.Namespace) -> int:
     from labsupport.grading.autograder import main as autograde
 
     return autograde(arguments)
+
+
+def _grade_worker(arguments: argparse.Namespace) -> int:
+    environment.enter(arguments.argv, extra=("celery",))
+    from labsupport.grading.remote_worker import main as grade_worker
+
+    return grade_worker(arguments)
 
 
 def _up(arguments: argparse.Namespace) -> int:
