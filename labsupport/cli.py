@@ -199,7 +199,7 @@ def _autograde(arguments: argparse.Namespace) -> int:
 
 
 def _grade_worker(arguments: argparse.Namespace) -> int:
-    environment.enter(arguments.argv, extra=("celery",))
+    environment.enter(arguments.argv, extra=("celery",), wanted=programs.FOR_LESSONS)
     from labsupport.grading.remote_worker import main as grade_worker
 
     return grade_worker(arguments)
