@@ -20,17 +20,18 @@ FOLDER = "learners"
 TENTHS = 10
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#1a1a1a;--paper:#fff;--line:#c9c9c9;--bar:#0072B2}
-@media (prefers-color-scheme:dark){:root{--ink:#e8e8e8;--paper:#1b1b1b;--line:#555;--bar:#56B4E9}}
+:root{color-scheme:light dark;--ink:#1a1a1a;--paper:#fff;--line:#c9c9c9;--bar:#0072B2;--strong:80%}
+@media (prefers-color-scheme:dark){:root{--ink:#e8e8e8;--paper:#1b1b1b;--line:#555;--bar:#56B4E9;--strong:50%}}
+main .lab-card b.lab-tag{color:color-mix(in srgb,var(--lab-accent) var(--strong),var(--ink))}
 body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62em;margin:2em auto;
  padding:0 1em;overflow-wrap:anywhere;--jp-ui-font-color1:var(--ink);--jp-layout-color1:var(--paper)}
-table{border-collapse:collapse;margin:1em 0}caption{text-align:left;font-weight:bold;padding:4px 0}
+table{border-collapse:collapse;margin:1em 0}caption{text-align:left;font-weight:bold;padding:4px 0;white-space:nowrap}
 th,td{overflow-wrap:normal;text-align:left;vertical-align:top}
 th,td{padding:4px 14px 4px 0;border-bottom:1px solid var(--line)}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .bar{display:inline-block;height:.8em;background:var(--bar);print-color-adjust:exact;-webkit-print-color-adjust:exact}
 .note{border-left:5px solid #D55E00;padding:2px 12px}.scroll{overflow-x:auto}
-a{color:inherit}@media print{body{margin:0;max-width:none}section{break-inside:avoid}}
+a{color:inherit}@media print{body{margin:0;max-width:none}section,tr{break-inside:avoid}h2,h3{break-after:avoid}}
 """
 
 
@@ -159,8 +160,7 @@ def _similar(groups: Iterable[Group]) -> str:
         f"<td>{escape(', '.join(group.learners))}</td></tr>"
         for group in groups
     ]
-    caption = "Answers that are alike, beyond what was given out and what our solution has; this proves nothing"
-    return _table(caption, "exercise", ["alike", "learners"], rows)
+    return _table("Answers that are alike, which proves nothing", "exercise", ["alike", "learners"], rows)
 
 
 def _table(caption: str, first: str, heads: Sequence[str], rows: Sequence[str]) -> str:
