@@ -218,12 +218,7 @@ def _results(
     weak = tuple(dict.fromkeys(line for entry in entries for line in entry.get("weak", ())))
     lessons = {paper.lesson.number: paper.lesson for each in papers.values() for paper in each}
     learners = tuple(results.Learner(name, id_, tuple(each)) for (name, id_), each in sorted(papers.items()))
-    known = {name for learner in learners for name in (learner.name, learner.id)}
-    lines += [
-        f"{name}: is named in the table of changes, and has handed in nothing"
-        for name, _ in options.changes
-        if name not in known
-    ]
+    lines += results.unused(options.changes, learners)
     alike = similarity.groups((one.submission.learner, one.pristine, one.answers) for one, _ in asked)
     ordered = tuple(lessons[number] for number in sorted(lessons))
     return results.Results(learners, ordered, tuple(lines), seed, weak, alike)

@@ -16,7 +16,7 @@ from labsupport.exercises.catalogue import Exercise, Lesson
 from labsupport.grading.similarity import Group
 from labsupport.history import Outcome, Verdict
 
-YES = ("yes", "y", "true", "1", "late")
+LATE = dict.fromkeys(("yes", "y", "true", "1", "late"), True) | dict.fromkeys(("no", "n", "false", "0"), False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,15 +301,16 @@ def changes(path: Path) -> dict[tuple[str, str], Change]:
             raise LearnerError(
                 f"{path}, line {number} names no learner", do="begin with the line learner,lesson,points,late,comment"
             )
-        try:
-            points = float(row.get("points") or 0)
-        except ValueError:
-            raise LearnerError(
-                f"{path}, line {number}: {row['points']!r} is no number", do="write for example -1 or 0.5"
-            ) from None
-        late = (row.get("late") or "").strip().lower()
-        key = (row["learner"].strip(), (row.get("lesson") or "").strip())
-        found[key] = Change(points, late in YES if late else None, (row.get("comment") or "").strip())
+        points, late = row.get("points") or "0", (row.get("late") or "").strip().lower()
+        if not re.fullmatch(r"\s*[+-]?(\d+\.?\d*|\.\d+)\s*", points):
+            raise LearnerError(f"{path}, line {number}: {points!r} is no number", do="write for example -1 or 0.5")
+        if late and late not in LATE:
+            raise LearnerError(f"{path}, line {number}: late is {late!r}", do="write yes or no, or nothing")
+        lesson = (row.get("lesson") or "").strip()
+        lesson = lesson and lesson.zfill(2)  # a table program has made 1 of 01
+        found[row["learner"].strip(), lesson] = Change(
+            float(points), LATE.get(late), (row.get("comment") or "").strip()
+        )
     return found
 
 
@@ -317,6 +318,21 @@ def change_for(found: Mapping[tuple[str, str], Change], learner: str, id_: str, 
     """The change for one learner's lesson; a line for this lesson wins over one for all."""
     keys = [(who, what) for what in (lesson, "") for who in (learner, id_) if who]
     return next((found[key] for key in keys if key in found), Change())
+
+
+def unused(found: Mapping[tuple[str, str], Change], learners: Iterable[Learner]) -> list[str]:
+    """A line for each change that changes nothing."""
+    papers = {
+        (who, what)
+        for one in learners
+        for who in (one.name, one.id)
+        for what in ("", *(paper.lesson.number for paper in one.papers))
+    }
+    return [
+        f"{who}: is named in the table of changes{f' for lesson {what}' if what else ''}, and has handed in nothing"
+        for who, what in found
+        if (who, what) not in papers
+    ]
 
 
 def verdict_of(told: Mapping[str, Any]) -> Verdict:

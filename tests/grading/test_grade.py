@@ -42,7 +42,9 @@ def small(tmp_path_factory):
     wrong = RIGHT | {"99.1": RIGHT["99.1"].replace("max(self.time, time)", "self.time")}
     hand_in(folder / "in", {"ann": RIGHT, "=bob, <b>": wrong, "cy": {}})
     changes = folder / "changes.csv"
-    changes.write_text("learner,lesson,points,late,comment\nann,,,yes,well done\ncy,99,1.5,,\nnobody,,1,,\n")
+    changes.write_text(
+        "learner,lesson,points,late,comment\nann,,,yes,well done\ncy,99,1.5,,\nnobody,,1,,\ncy,1,2,no,\n"
+    )
     found = graded([folder / "in"], folder / "out", changes=results.changes(changes), late_percent=10)
     return found, folder / "out"
 
@@ -55,7 +57,10 @@ def test_points_are_those_of_the_verdicts(small):
 def test_dates_and_people_change_points(small):
     points = {learner.name: learner.points for learner in small[0].learners}
     assert points == {"ann": 9, "=bob, <b>": 8, "cy": 1.5}
-    assert small[0].problems == ("nobody: is named in the table of changes, and has handed in nothing",)
+    assert small[0].problems == (
+        "nobody: is named in the table of changes, and has handed in nothing",
+        "cy: is named in the table of changes for lesson 01, and has handed in nothing",
+    )
 
 
 def test_the_json_has_the_shape_of_the_design(small):
@@ -186,7 +191,16 @@ def test_the_latest_of_several_attempts_counts(tmp_path):
     assert "more than once; doeann_47_2_99_small-1.ipynb is graded" in found.problems[0]
 
 
-@pytest.mark.parametrize("text", ["learner,points\nann,many\n", "name,points\nann,1\n", "\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "learner,points\nann,many\n",
+        "learner,points\nann,nan\n",
+        "learner,late\nann,perhaps\n",
+        "name,points\nann,1\n",
+        "\xff",
+    ],
+)
 def test_a_table_of_changes_that_cannot_be_understood_is_an_error(tmp_path, text):
     (tmp_path / "c.csv").write_bytes(text.encode("latin-1"))
     with pytest.raises(LearnerError, match=r"c\.csv"):
