@@ -29,6 +29,7 @@ from labsupport.grading.pool import Pool, Task
 from labsupport.grading.submissions import Submission
 from labsupport.grading.worker import lessons
 from labsupport.history import Outcome
+from labsupport.services import supplies
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +92,7 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
 
     Raises:
         LearnerError: there is nothing to grade, or an option is not understood.
+        SetupError: what a lesson needs cannot be had.
     """
     pristine, problems = lessons(options.modules)
     chosen = _chosen(list(pristine.values()), options.only)
@@ -101,6 +103,8 @@ def grade(places: Sequence[str], out: Path, options: Options, progress: Callable
         journal.begin(seed)
         asked = [(one, _of(one.pristine, chosen)) for one in handed]
         tasks = _tasks(asked, journal, seed, options)
+        for number in sorted({task.lesson for task in tasks}) if not options.broker else ():
+            supplies.bring(number)  # grading processes have no network
         total = sum(len(ids) for _, ids in asked)
         _run(tasks, journal, _place(list(pristine), options), total, progress)
         found = _results(asked, journal, seed, options, problems)

@@ -1,11 +1,11 @@
-"""How much `fetch` has to bring, and how long that takes, before it begins."""
+"""What lessons need of what does not come with the course: bring it, and say before how much it is."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from labsupport import environment
-from labsupport.services import jars, sources
+from labsupport.services import jars, java, sources
 
 # What pip downloads for an extra, in MB, where it is worth speaking of (Linux, x86_64).
 DOWNLOAD_MB = {"spark": 450, "dynamodb": 35, "jre": 33, "dev": 60, "kafka": 5, "cassandra": 5, "celery": 3, "thrift": 2}
@@ -29,3 +29,19 @@ def announcement(extras: Sequence[str]) -> str:
         f"{' and '.join(filter(None, parts))} to download: at {LINE_MB_S} MB/s about {max(1, round(seconds / 60))} "
         f"minute{'s' * (round(seconds / 60) > 1)}{spark}."
     )
+
+
+def bring(lesson: str) -> None:
+    """Install and fetch what a lesson's first run would, for where it is going to run without a network.
+
+    Raises:
+        SetupError: something cannot be had.
+    """
+    for system, pin in sources.PINS.items():
+        if lesson in pin.lessons:
+            sources.bring(system)
+            if pin.java:
+                java.find(*pin.java, pin.title)
+                jars.fetch(system)
+    if lesson == "03":
+        environment.add("thrift")  # a library, and so none of the systems

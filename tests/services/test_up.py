@@ -140,3 +140,14 @@ def test_fetch_says_how_much_and_how_long(monkeypatch):
     assert supplies.announcement(["kafka", "spark"]) == ""
     monkeypatch.setattr(jars, "missing", lambda system: [jars.Jar(f"a:{system}:1", "", 40_000_000)])
     assert re.fullmatch(r"\d+ MB of JARs to download: at 5 MB/s about \d+ minutes?\.", supplies.announcement([]))
+
+
+def test_what_a_lesson_needs_is_brought_before_it_runs(monkeypatch):
+    brought = []
+    monkeypatch.setattr(supplies.environment, "add", lambda *names: brought.extend(names))
+    monkeypatch.setattr(supplies.sources, "bring", brought.append)
+    monkeypatch.setattr(supplies.jars, "fetch", lambda system: brought.append(f"JARs of {system}"))
+    monkeypatch.setattr(supplies.java, "find", lambda oldest, newest, what: brought.append("Java"))
+    supplies.bring("03")
+    supplies.bring("09")
+    assert brought == ["thrift", "etcd", "zookeeper", "Java", "JARs of zookeeper"]
