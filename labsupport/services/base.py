@@ -417,6 +417,8 @@ class Service:
                 last = error
             self._check_deaths(watch)
             waited_s = time.monotonic() - began
+            if waited_s > timeout_s and self._disk_is_full():
+                raise self._disk_error()
             if waited_s > timeout_s:
                 raise Overdue(
                     f"Waited {timeout_s:g} s in vain for {what} ({self.title}).",
@@ -436,16 +438,26 @@ class Service:
         tail = node.logs(15)
         if PORT_TAKEN.search(tail):
             return StartAgain("its ports were taken")
-        if DISK_FULL.search(tail) or _no_room(self._directory):
-            return SetupError(
-                f"{self.title} could not write its files: the disk is full.",
-                cause=f"there is no room in {self._directory}",
-                do="free some space there, or set TMPDIR to a directory with room",
-            )
+        if self._disk_is_full(tail):
+            return self._disk_error()
         return ServiceError(
             f"{node.name} ended while it was starting (exit status {node._status()}).",
             cause=f"its log ends with:\n{tail}" if tail else "it wrote nothing to its log",
             do=f"run {self.program.path if self.program else self.title} by hand, or report this with the lines above",
+        )
+
+    def _why(self, node: Node) -> str:
+        """Why a node ended by itself, as a phrase, where its log or the disk tells; else ""."""
+        return f"there is no room in {self._directory}" if self._disk_is_full(node.logs(15)) else ""
+
+    def _disk_is_full(self, log: str = "") -> bool:
+        return bool(DISK_FULL.search(log)) or _no_room(self._directory)
+
+    def _disk_error(self) -> SetupError:
+        return SetupError(
+            f"{self.title} could not write its files: the disk is full.",
+            cause=f"there is no room in {self._directory}",
+            do="free some space there, or set TMPDIR to a directory with room",
         )
 
     # ---- the ways it shows itself

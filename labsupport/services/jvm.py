@@ -132,10 +132,15 @@ class JavaService(Service):
                 do="stop services that you no longer need, restart their kernels, or close other programs",
             )
 
+    def _why(self, node: Node) -> str:
+        if NO_MEMORY.search(node.logs(40)):
+            return f"it had not enough memory (its heap has {self.heap_mb} MB)"
+        return super()._why(node)
+
     def _explain_death(self, node: Node) -> Exception:
         if NO_MEMORY.search(node.logs(40)):
             return ServiceError(
-                f"{node.name} ended because it had not enough memory (its heap has {self.heap_mb} MB).",
+                f"{node.name} ended: {self._why(node)}.",
                 cause=f"the work was too much for so small a node, or this machine has no more; its log ends with:\n"
                 f"{node.logs(5)}",
                 do="stop other services, ask less of it at a time, then call .restart() on it",

@@ -151,10 +151,9 @@ class Node:
             return "is frozen (paused in this notebook)", "resume"
         if self._ended_by:
             return f"does not run (it was {self._ended_by} in this notebook)", "restart"
-        last = self.logs(1).strip()
-        return f"has ended by itself (status {self._status()}" + (
-            f"; its log ends: {last})" if last else ")"
-        ), "restart"
+        why, last = self.service._why(self), self.logs(1).strip()
+        told = f": {why}" if why else f"; its log ends: {last}" if last else ""
+        return f"has ended by itself (status {self._status()}{told})", "restart"
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.state}) at 127.0.0.1:{self.port}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -11,13 +12,18 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException
 
-from tests.services.owners import REPOSITORY, wait_until_nothing_is_left
+from labsupport.services import Kafka
+from tests.services.owners import REPOSITORY, until, wait_until_nothing_is_left
+from tests.services.test_kafka import create, produce
 
 START = """
 import json, sys, tempfile
 from labsupport.errors import LabError
-from labsupport.services import Etcd, Nats, RabbitMQ, Redis, base
+from labsupport.services import *
+from labsupport.services import base, dynamodb
+dynamodb.DynamoDB.ready_timeout_s = 10.0  # who cannot write that it is ready is waited for to the end
 tempfile.tempdir = sys.argv[1]
 if sys.argv[3] == "False":
     base.Service._check_room = lambda self: None
@@ -27,7 +33,12 @@ try:
 except LabError as error:
     print(json.dumps([type(error).__name__, error.what, error.cause, error.do]))
 """
-KINDS = ["Nats", "Redis", "RabbitMQ", "Etcd"]
+LIGHT, HEAVY = (
+    ["Nats", "Redis", "RabbitMQ", "Etcd", "Gearman"],
+    ["ZooKeeper", "Kafka", "Cassandra", "Spark", "DynamoDB"],
+)
+KINDS = [*LIGHT, *HEAVY]
+FRUGAL = ("Nats", "Redis", "ZooKeeper", "Kafka", "Spark", "DynamoDB", "Gearman")  # can start with very little
 ROOT_USER = os.getuid() == 0
 
 
@@ -68,17 +79,32 @@ def test_a_disk_with_too_little_room_is_the_machines_turn_at_once(kind, tmp_path
 
 
 @needs_mount
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("free_kb", [0, 4, 16, 200])
+@pytest.mark.parametrize(
+    ("kind", "free_kb"), [*itertools.product(LIGHT, (0, 4, 16, 200)), *itertools.product(HEAVY, (0, 16))]
+)
 def test_a_disk_that_fills_up_during_the_start_is_the_machines_turn(kind, free_kb, tmp_path):
     with small_disk(tmp_path, "1m"):
         (tmp_path / "ballast").write_bytes(bytes((1024 - free_kb) * 1024))
         outcome, what, cause, do = start(kind, tmp_path, looking_first=False)
         wait_until_nothing_is_left(tmp_path, 5.0)
-    # NATS and Redis can do with very little.
-    assert outcome == "SetupError" or (outcome == "started" and free_kb > 0 and kind in ("Nats", "Redis")), what
+    assert outcome == "SetupError" or (outcome == "started" and free_kb > 0 and kind in FRUGAL), what
     if outcome != "started":
         assert "full" in what + cause and "TMPDIR" in do
+
+
+@needs_mount
+def test_a_broker_whose_disk_is_full_ends_and_says_so(tmp_path, monkeypatch):
+    with small_disk(tmp_path, "70m"):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with Kafka() as service:
+            topic = create(service, "large")
+            with contextlib.suppress(OSError):
+                (tmp_path / "ballast").write_bytes(bytes(80_000_000))  # more than there is room for
+            with contextlib.suppress(KafkaException):
+                produce(service, topic, "x" * 900_000, acks="1", message_timeout_ms=5000)
+            until(lambda: service.nodes[0].state == "stopped", limit_s=60)
+            happened, _ = service.nodes[0].what_happened()
+            assert f"there is no room in {tmp_path}" in happened
 
 
 @needs_mount

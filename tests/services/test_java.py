@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
+import struct
 import subprocess
 
 import pytest
 
 from labsupport import environment
 from labsupport.errors import ServiceError, SetupError
-from labsupport.services import ZooKeeper, jars, java
+from labsupport.services import Cassandra, Kafka, ZooKeeper, jars, java
+from tests.services.owners import until
 
 
 @pytest.fixture
@@ -81,18 +85,31 @@ def test_too_little_memory_is_said_before_anything_is_started(monkeypatch):
         ZooKeeper().start()
 
 
-def test_a_node_that_had_too_little_memory_says_so(monkeypatch):
-    service = ZooKeeper()
-    monkeypatch.setattr(ZooKeeper, "_java", small_heap(ZooKeeper._java))
-    with pytest.raises(ServiceError, match="not enough memory"):
-        service.start()
+@pytest.mark.parametrize(("kind", "heap_mb"), [(ZooKeeper, 2), (Kafka, 16), (Cassandra, 24)])
+def test_a_node_that_has_too_little_memory_to_start_says_so(kind, heap_mb, monkeypatch):
+    real = kind._java
 
-
-def small_heap(original):
     def _java(self, *words, **more):
-        return [word if not word.startswith("-Xmx") else "-Xmx2m" for word in original(self, *words, **more)]
+        path, *flags = real(self, *words, **more)
+        return [path, f"-Xmx{heap_mb}m", *(flag for flag in flags if not flag.startswith("-Xm"))]
 
-    return _java
+    monkeypatch.setattr(kind, "_java", _java)
+    with pytest.raises(ServiceError, match="not enough memory") as caught:
+        kind().start()
+    assert "its log ends with" in caught.value.cause
+
+
+def test_a_broker_that_runs_out_of_memory_in_use_says_so_and_comes_back():
+    with Kafka() as service, contextlib.ExitStack() as held:
+        for _ in range(3):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            connection.sendall(struct.pack(">i", 95_000_000))  # "a request of so many bytes follows"
+        node = service.nodes[0]
+        until(lambda: node.state == "stopped", limit_s=60)
+        happened, remedy = node.what_happened()
+        assert "not enough memory (its heap has 192 MB)" in happened and remedy == "restart"
+        node.restart()
+        assert node.state == "running"
 
 
 @pytest.fixture

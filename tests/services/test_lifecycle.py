@@ -18,6 +18,7 @@ from labsupport.services import (
     Cassandra,
     DynamoDB,
     Etcd,
+    Gearman,
     Kafka,
     Nats,
     RabbitMQ,
@@ -140,6 +141,16 @@ def test_a_node_that_runs_can_be_restarted_at_once(server):
     assert server.nodes[0].pid != first
 
 
+@pytest.mark.parametrize(("kind", "lock"), [(Kafka, "data/.lock"), (RabbitMQ, "pid"), (Gearman, "pid")])
+def test_a_lock_file_that_a_killed_node_leaves_does_not_keep_it_from_coming_back(kind, lock):
+    with kind() as service:
+        node = service.nodes[0]
+        node.kill()
+        assert (node._directory / lock).exists()
+        node.restart()
+        assert node.state == "running"
+
+
 def test_terminate_lets_it_shut_down_in_order(server):
     server.nodes[0].terminate()
     assert server.nodes[0].state == "stopped"
@@ -170,7 +181,7 @@ def test_a_port_of_ones_choice(kind):
         assert service.port == port
 
 
-@pytest.mark.parametrize("kind", ALL)
+@pytest.mark.parametrize("kind", [*ALL, *HEAVY, Gearman])
 def test_a_taken_port_is_reported_with_its_holder(kind):
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
