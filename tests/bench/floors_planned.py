@@ -95,6 +95,7 @@ def ask_redis_cluster(service: RedisCluster, node: Node, timeout_s: float) -> No
 
 def ask_gearman(_service: Gearman, node: Node, timeout_s: float) -> None:
     gearman.echo(node.port, timeout_s)
+    gearman.ask(node.port, "getpid", timeout_s)
 
 
 def ask_celery(service: CeleryWorkers, node: Node, timeout_s: float) -> None:
