@@ -36,6 +36,10 @@ function render({ model, el }) {
   const svg = drawn("svg", { viewBox: `0 0 ${SIZE} ${SIZE}`, width: SIZE, height: SIZE, "font-size": 11,
     "font-family": "system-ui,sans-serif", role: "group", "aria-label": "Links between the nodes" });
   svg.style.touchAction = "none";
+  const style = document.createElement("style");  // a box around a slanting line would lie on its neighbours
+  style.textContent = "[role=switch]:focus{outline:none}" +
+    "[role=switch]:focus-visible path:first-of-type{stroke:#0072B2;stroke-opacity:.4}";
+  el.append(style);
   el.append(svg);
 
   function link(ends, number) {

@@ -137,7 +137,8 @@ class LiveChart(Card):
             path = f"M{points[0][0]:.1f} {points[0][1]:.1f}" + "".join(f"H{x:.1f}V{y:.1f}" for x, y in points[1:])
             parts.append(
                 f'<path d="{path}" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}"/>'
-                f'<text x="{WIDTH - RIGHT + 8}" y="{y + 4:.1f}" fill="{colour}">'
+                f'<path d="M{WIDTH - RIGHT + 4} {y:.1f}h22" stroke="{colour}" stroke-width="2" '
+                f'stroke-dasharray="{dashes}"/><text x="{WIDTH - RIGHT + 30}" y="{y + 4:.1f}" fill="currentColor">'
                 f"{looks[-1][1].get(name, 0):,} {escape(name)}</text>"
             )
         return (
