@@ -93,6 +93,9 @@ class Service:
 
     # ---- what a subclass says
 
+    def _find_program(self) -> sources.Program:
+        return sources.program(self.system)
+
     def _plan(self) -> list[Node]:
         """Write the configuration of all nodes into `self._directory` and return them, not yet started."""
         raise NotImplementedError
@@ -155,7 +158,7 @@ class Service:
                 if len(named) >= self.size:
                     self._use(named)
                 else:
-                    self.program = sources.program(self.system)
+                    self.program = self._find_program()
                     self._start_ours()
             except BaseException:
                 self._clean_up()

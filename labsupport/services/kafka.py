@@ -8,7 +8,8 @@ import secrets
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from labsupport.services import ports
+from labsupport.errors import SetupError
+from labsupport.services import jars, ports, sources, tansu
 from labsupport.services.base import StartAgain
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
@@ -28,6 +29,9 @@ class Kafka(PartedService, JavaService):
     ...     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers})
     ...     kafka.leader_of("orders").kill()
 
+    Where no Java or not its JARs can be had, a single broker is Tansu, another program that speaks its protocol;
+    it says so, and what it cannot do.
+
     A topic exists when it has been created: there is none by accident. The settings are those of
     https://kafka.apache.org/43/configuration/broker-configs/.
     """
@@ -39,6 +43,10 @@ class Kafka(PartedService, JavaService):
     options = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)
 
     @property
+    def title(self) -> str:
+        return tansu.TITLE if tansu.is_it(self.program) else super().title
+
+    @property
     def bootstrap_servers(self) -> str:
         """All brokers as Kafka's clients want them: "127.0.0.1:9092,127.0.0.1:9093"."""
         return ",".join(urlsplit(url).netloc for url in self.urls)
@@ -46,12 +54,31 @@ class Kafka(PartedService, JavaService):
     def _url_of(self, host: str, port: int) -> str:
         return f"kafka://{host}:{port}"
 
+    def _find_program(self) -> sources.Program:
+        try:
+            found = super()._find_program()
+            jars.fetch(self.system)
+            return found
+        except SetupError as error:
+            if self.size > 1 or self.partitions:
+                raise
+            return tansu.program(error)
+
+    def _get_ready(self) -> None:
+        if not tansu.is_it(self.program):
+            super()._get_ready()
+
     def _plan(self) -> list[Node]:
         self._ports = ports.draw(3 * self.size)
         clients, self._controllers, self._peers = (self._ports[index::3] for index in range(3))
         if self._wanted_port is not None:
             clients = [self._wanted_port]
         self._cluster = _identity()
+        if tansu.is_it(self.program):
+            directory = self._directory / "kafka-0"
+            directory.mkdir(mode=0o700)
+            argv = tansu.command_line(self.program, self._cluster, clients[0])
+            return [Node(self, directory.name, clients[0], argv, directory, RUST_LOG="warn")]
         voters = ",".join(
             f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._fronts(self._controllers), start=1)
         )
@@ -127,6 +154,8 @@ class Kafka(PartedService, JavaService):
 
     def _find_leader(self) -> Node | None:
         """The controller that leads the others, in the latest epoch: one that was frozen may not know of the next."""
+        if tansu.is_it(self.program):
+            return super()._find_leader()
         return self._latest(lambda node: kafka.controller(self._controllers[self._nodes.index(node)]))
 
     def leader_of(self, topic: str, partition: int = 0, timeout_s: float = 15.0) -> Node:
@@ -145,7 +174,7 @@ class Kafka(PartedService, JavaService):
             return kafka.metadata(leader.port, topic, timeout_s=1.0).in_sync[topic, partition]
 
         numbers = self._until(ask, "the list of copies", timeout_s=15.0, watch=())
-        return [self._nodes[number - 1] for number in sorted(numbers)]
+        return [self._numbered(number) for number in sorted(numbers)]
 
     def _find_leader_of(self, topic: str, partition: int) -> Node | None:
         return self._latest(lambda node: kafka.metadata(node.port, topic).leaders[topic, partition])
@@ -153,8 +182,11 @@ class Kafka(PartedService, JavaService):
     def _latest(self, ask: Callable[[Node], tuple[int, int]]) -> Node | None:
         """The node that leads by the answers of all: each an epoch and a number, of which the latest epoch counts."""
         _, number = max(self._answers(ask), default=(0, -1))
-        leader = self._nodes[number - 1] if number > 0 else None  # -1: nobody leads
+        leader = self._numbered(number) if number > 0 else None  # -1: nobody leads
         return leader if leader and leader.state == "running" else None
+
+    def _numbered(self, number: int) -> Node:
+        return self._nodes[(number - 1) % self.size]  # Tansu has a number of its own choice
 
     def _probe_address(self, url: str) -> None:
         address = urlsplit(url)

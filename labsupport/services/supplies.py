@@ -8,7 +8,17 @@ from labsupport import environment
 from labsupport.services import jars, java, sources
 
 # What pip downloads for an extra, in MB, where it is worth speaking of (Linux, x86_64).
-DOWNLOAD_MB = {"spark": 450, "dynamodb": 35, "jre": 33, "dev": 60, "kafka": 5, "cassandra": 5, "celery": 3, "thrift": 2}
+DOWNLOAD_MB = {
+    "spark": 450,
+    "dynamodb": 35,
+    "jre": 33,
+    "dev": 60,
+    "kafka": 5,
+    "cassandra": 5,
+    "celery": 3,
+    "thrift": 2,
+    "tansu": 15,
+}
 OTHER_MB = 1
 LINE_MB_S = 5  # a good line of a home, and a bad one of a university
 BUILD_S = 150  # Spark's package comes as a source package, which pip packs once more

@@ -8,8 +8,8 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from labsupport.errors import ServiceError
-from labsupport.services import Kafka, broken
+from labsupport.errors import ServiceError, SetupError
+from labsupport.services import Kafka, broken, sources
 from tests.services.owners import listeners_of, until
 
 QUIET = {"log_level": 0}
@@ -130,6 +130,33 @@ def test_a_frozen_broker_answers_when_it_goes_on(single):
     assert "kafka-0 of Kafka is frozen" in shown.what and "kafka.nodes[0].resume()" in shown.do
     single.nodes[0].resume()
     produce(single, topic, "at last")
+
+
+@pytest.fixture
+def without_java(monkeypatch):
+    def program(_system):
+        raise SetupError("Kafka needs Java 17 to 25, and this machine has none.", do="run: install it")
+
+    monkeypatch.setattr(sources, "program", program)
+
+
+def test_where_kafka_cannot_be_had_tansu_is_started_in_its_place_and_says_so(without_java, capsys):
+    with Kafka() as service:
+        told = capsys.readouterr().err
+        assert "needs Java" in told and "starts Tansu" in told and "forgets everything" in told
+        assert "Tansu" in repr(service) and service.leader() is service.nodes[0]
+        topic = create(service, "tansu")
+        produce(service, topic, "one", "two", acks="all")
+        assert consume(service, topic, 2) == ["one", "two"]
+        service.nodes[0].kill()
+        service.nodes[0].restart()
+        admin = AdminClient({"bootstrap.servers": service.bootstrap_servers})
+        assert list(admin.list_topics(timeout=30).topics) == []
+
+
+def test_nothing_takes_the_place_of_three_brokers(without_java):
+    with pytest.raises(SetupError, match="needs Java"):
+        Kafka(nodes=3).start()
 
 
 def test_it_listens_on_the_loopback_interface_only(cluster):
