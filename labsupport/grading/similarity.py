@@ -41,7 +41,7 @@ def groups(handed: Iterable[tuple[str, Pristine, Mapping[str, str]]]) -> tuple[G
         handed: for each notebook its learner, its lesson and the answers in it, by exercise.
     """
     answers: dict[str, dict[str, str]] = {}
-    given: dict[str, frozenset[tuple[str, ...]]] = {}
+    given: dict[str, frozenset[str]] = {}
     for learner, pristine, written in handed:
         for exercise, source in written.items():
             if exercise not in given:
@@ -52,25 +52,26 @@ def groups(handed: Iterable[tuple[str, Pristine, Mapping[str, str]]]) -> tuple[G
     )
 
 
-def _alike(exercise: str, sources: Mapping[str, str], given: frozenset[tuple[str, ...]]) -> list[Group]:
+def _alike(exercise: str, sources: Mapping[str, str], given: frozenset[str]) -> list[Group]:
     own = {learner: _runs(source[:LONGEST]) - given for learner, source in sorted(sources.items())}
     own = {learner: runs for learner, runs in own.items() if len(runs) >= LEAST}
-    found: list[Group] = []
+    group_of = {learner: {learner} for learner in own}
+    shares: dict[str, float] = {}  # the least of each learner that is like somebody
     for one, other in itertools.combinations(own, 2):
         share = len(own[one] & own[other]) / min(len(own[one]), len(own[other]))
         if share >= ALIKE:
-            near = [group for group in found if {one, other} & set(group.learners)]
-            learners = {one, other}.union(*(group.learners for group in near))
-            share = min(share, *(group.share for group in near), 1.0)
-            found = [group for group in found if group not in near]
-            found.append(Group(exercise, tuple(sorted(learners)), share))
-    return sorted(found, key=lambda group: group.learners)
+            shares |= {learner: min(share, shares.get(learner, share)) for learner in (one, other)}
+            if group_of[one] is not group_of[other]:
+                group_of[one] |= group_of[other]
+                group_of |= dict.fromkeys(group_of[one], group_of[one])
+    found = {tuple(sorted(group)) for group in group_of.values() if len(group) > 1}
+    return [Group(exercise, group, min(shares[learner] for learner in group)) for group in sorted(found)]
 
 
 @functools.lru_cache(maxsize=1024)
-def _runs(source: str) -> frozenset[tuple[str, ...]]:
+def _runs(source: str) -> frozenset[str]:
     tokens = list(_tokens(source))
-    return frozenset(tuple(tokens[at : at + RUN]) for at in range(len(tokens) - RUN + 1))
+    return frozenset(" ".join(tokens[at : at + RUN]) for at in range(len(tokens) - RUN + 1))
 
 
 def _tokens(source: str) -> Iterable[str]:
@@ -82,7 +83,7 @@ def _tokens(source: str) -> Iterable[str]:
             yield "name" if kind in Name else "text" if kind in String else text
 
 
-def _given(pristine: Pristine, exercise: str) -> frozenset[tuple[str, ...]]:
+def _given(pristine: Pristine, exercise: str) -> frozenset[str]:
     """The runs of what was given out, and of our solution where it is at hand."""
     stub = pristine.answers[exercise]
     solved = release.SOLUTIONS / f"{pristine.lesson.notebook}.ipynb"
