@@ -72,7 +72,8 @@ class RabbitMQ(PartedService):
         nodes: 1, or 3 (5) for a cluster.
         port: the port of a single node; a free one is chosen without it.
         partitions: whether the nodes can be cut off from each other (`partition`, `heal`). A node that has not heard
-            for some 8 s from the others, and has no majority with it, then stops serving (`pause_minority`).
+            from most others for some 8 s then stops serving until it does (`pause_minority`). Otherwise a node that is
+            frozen is given up after a minute, and until then some questions to the others wait for it.
 
     >>> with RabbitMQ() as rabbit:                                # doctest: +SKIP
     ...     connection = pika.BlockingConnection(pika.URLParameters(rabbit.url))

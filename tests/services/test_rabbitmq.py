@@ -254,16 +254,22 @@ def test_a_cluster_that_was_killed_as_a_whole_comes_back_node_by_node():
         assert cluster.queue_depth("kept", timeout_s=20) == (3, 0)
 
 
-def test_a_leader_that_is_cut_off_pauses_and_the_others_go_on():
+@pytest.mark.parametrize("breaks", ["partition", "pause"])
+def test_a_leader_that_is_cut_off_or_frozen_is_given_up_and_joins_again(breaks):
     with RabbitMQ(nodes=3, partitions=True) as service:
         fill(channel_to(service), "parted", 3, **QUORUM)
         first = service.leader("parted")
         other = next(node for node in service.nodes if node is not first)
-        service.partition([[first]])
-        until(lambda: not takes(first, "parted"), limit_s=60)
+        if breaks == "partition":
+            service.partition([[first]])
+            until(lambda: not takes(first, "parted"), limit_s=60)
+        else:
+            first.pause()
         until(lambda: service.leader("parted", timeout_s=60) is not first, limit_s=60)
         until(lambda: takes(other, "parted"), limit_s=60)
         service.heal()
+        if breaks == "pause":
+            first.resume()
         until(lambda: takes(first, "parted"), limit_s=90)
         assert service.queue_depth("parted", timeout_s=30).ready >= 5
 
