@@ -51,7 +51,7 @@ CLAIMS = {
         "numbers-run": ["9", "[1, 2, 3]", "6", "[3, 4, 6]"],
         "raise-run": ["1 UNKNOWN", "2 OUT_OF_RANGE"],
         "wire": ["PRI * HTTP/2.0", "/greeter.Greeter/SayHello", "00 00 00 00 05"],
-        "gone-run": ["DEADLINE_EXCEEDED"],
+        "gone-run": ["CANCELLED", "caller gone"],
         "interceptor-run": ["lines in the log: 1"],
         "half-run": ["UNAVAILABLE, then", "DEADLINE_EXCEEDED, then DEADLINE_EXCEEDED", "still waiting"],
         "retry-run": ["OK, balance 30"],
