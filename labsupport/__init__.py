@@ -35,6 +35,8 @@ _HOME_OF = {
     "HistoryPicture": "view.history_picture",
     "Panel": "view.panel",
     "LiveChart": "view.live_chart",
+    "HashRing": "view.hash_ring",
+    "Latencies": "view.latencies",
     "Nats": "services",
     "Redis": "services",
     "RedisCluster": "services",
