@@ -63,7 +63,7 @@ CLAIMS = {
         "undeclared-run": ["7.0", "CannotCalculate: I can only add", "Internal error", "11.0"],
         "bytes": ["19 bytes", "10 bytes", "36 bytes"],
         "type-run": ["quantity=None", "pieces=300", "Item(title='book', quantity=None)"],
-        "late-run": ["find('third') -> second", "first second third fourth"],
+        "late-run": ["find('third') -> second", "done? True"],
         "gone-run": ["DEADLINE_EXCEEDED"],
     },
     "04_nats": {
