@@ -60,12 +60,12 @@ def run(
         for row in benchmark.rows(quick=quick, **({"part": part} if part else {})):
             rows.append(_complete(name, row))
             print(f"  {row['case']}: {_number(row['value'], row['unit'])}", file=sys.stderr, flush=True)
-    if picture is not None:
-        benchmark.picture([row for row in rows if row["bench"] == name], picture)
     if as_json:
         print(json.dumps({"machine": machine(), "rows": rows}, indent=1, ensure_ascii=False))
     else:
         _show(rows)
+    if picture is not None:
+        benchmark.picture([row for row in rows if row["bench"] == name], picture)
     return int(any(row["holds"] is False for row in rows))
 
 
