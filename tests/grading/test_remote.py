@@ -18,12 +18,14 @@ import pytest
 import redis
 from grading_course import RIGHT
 
-from labsupport import environment
 from labsupport.errors import ServiceError, SetupError
-from labsupport.grading import sandbox
+from labsupport.grading import remote, remote_worker, sandbox
+from labsupport.grading.grader import machine
+from labsupport.grading.pool import Task
+from labsupport.grading.submissions import find
 from labsupport.history import Outcome
 from labsupport.services import RabbitMQ, Redis, reaper, start_all
-from tests.grading.classes import CORPUS, graded, outcomes
+from tests.grading.classes import CORPUS, WAITING, graded, outcomes
 from tests.grading.test_grade import hand_in
 
 WAIT_S = 120.0
@@ -42,13 +44,11 @@ places, out, corpus, broker, results = sys.argv[1:]
 options = grade.Options(modules=("grading_course",), path=(corpus,), seed=7, broker=broker, results=results)
 grade.grade([places], pathlib.Path(out), options, lambda done, of: print(done, flush=True))
 """
-SLOW = RIGHT | {"99.4": RIGHT["99.4"].replace("max(replies)", "(await asyncio.sleep(0.5)) or max(replies)")}
 WRONG = RIGHT | {"99.1": RIGHT["99.1"].replace("max(self.time, time)", "self.time")}
 
 
 @pytest.fixture(scope="module")
 def servers():
-    environment.add("celery")
     rabbit, store = start_all(RabbitMQ(), Redis())
     yield rabbit, store
     rabbit.stop()
@@ -68,7 +68,7 @@ def place(servers):
 @pytest.fixture(scope="module")
 def handed_in(tmp_path_factory):
     folder = tmp_path_factory.mktemp("remote") / "in"
-    return hand_in(folder, {"ann": RIGHT, "bob": WRONG, "cy": {}, "dan": SLOW, "eve": SLOW})
+    return hand_in(folder, {"ann": RIGHT, "bob": WRONG, "cy": {}, "dan": WAITING, "eve": WAITING})
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +167,6 @@ def test_a_grader_that_is_killed_goes_on_while_the_workers_did(place, handed_in,
 
 
 def test_a_broker_that_has_lost_its_tasks_gets_them_again(place, handed_in, marks, tmp_path, monkeypatch):
-    from labsupport.grading import remote
-
     monkeypatch.setattr(remote, "QUIET_S", 3.0)
     send, lost = remote.Remote._send, []
 
@@ -187,11 +185,6 @@ def test_a_broker_that_has_lost_its_tasks_gets_them_again(place, handed_in, mark
 
 
 def test_an_answer_that_ends_worker_after_worker_is_left_to_a_person(servers, place, handed_in):
-    from labsupport.grading import remote, remote_worker
-    from labsupport.grading.grader import machine
-    from labsupport.grading.pool import Task
-    from labsupport.grading.submissions import find
-
     (submission,) = [one for one in find([handed_in])[0] if "ann" in one.path]
     order = Task(submission, "digest", "99", ("99.1", "99.2"), 7, 60.0, 6.0).order()
     seat = remote_worker.Seat(machine(["grading_course"], [str(CORPUS)]), place["results"])
@@ -209,8 +202,6 @@ def test_an_answer_that_ends_worker_after_worker_is_left_to_a_person(servers, pl
 
 
 def test_a_notebook_that_is_too_large_to_be_sent_is_left_to_a_person(place, handed_in, tmp_path, monkeypatch):
-    from labsupport.grading import remote
-
     monkeypatch.setattr(remote, "LARGEST", 10)
     with worker(place):
         found = graded([handed_in], tmp_path / "out", **place)
@@ -254,6 +245,4 @@ def test_a_broker_or_a_store_that_does_not_answer_is_an_error(what, wrong, place
 
 
 def test_the_store_is_beside_the_broker_unless_said_otherwise():
-    from labsupport.grading import remote
-
     assert remote.results_beside("amqp://lab:secret@far:5673/%2F") == "redis://:secret@far:6379/0"
