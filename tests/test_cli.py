@@ -95,7 +95,7 @@ def test_help_needs_no_environment(how, tmp_path):
     command = [sys.executable, *(["-S"] if how[0] == "-m" else ["-I", "-S"]), *how, "--help"]
     shown = subprocess.run(command, cwd=ROOT if how[0] == "-m" else tmp_path, capture_output=True, text=True)
     assert shown.returncode == 0
-    for name in ("lab", "test", "doctor", "release", "bench", "up", "down", "fetch"):
+    for name in ("lab", "test", "doctor", "release", "progress", "bench", "up", "down", "fetch"):
         assert f"\n    {name} " in shown.stdout
 
 

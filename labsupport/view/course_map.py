@@ -12,8 +12,8 @@ SIGNS = {"done": "✓", "tried": "◐", "to do": "○"}
 _STYLE = """<style>
 .lab-map{list-style:none!important;margin:4px 0!important;padding:0!important;max-width:60em}
 .lab-map>li{display:flex;flex-wrap:wrap;gap:2px 14px;border-top:1px solid rgba(128,128,128,.4);padding:3px 0;margin:0}
-.lab-map>li>a,.lab-map>li>b{flex:0 0 19em}.lab-map ul{display:flex;flex-wrap:wrap;gap:2px 14px;margin:0;padding:0;
- list-style:none!important}.lab-map ul li{margin:0}.lab-map li.lab-next{font-weight:700}
+.lab-map>li>a{flex:0 0 19em}.lab-map ul{display:flex;flex:1 1 20em;flex-wrap:wrap;gap:2px 14px;margin:0!important;
+ padding:0!important;list-style:none!important}.lab-map ul li{margin:0}.lab-map li.lab-next{font-weight:700}
 </style>"""
 
 

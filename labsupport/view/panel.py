@@ -162,7 +162,7 @@ class _Live:
         self._panel.order(LINK, BETWEEN.join((one, other)))
 
     def _line(self, row: Row) -> Any:
-        widths = ("8em", "7em", "7em", "15em")
+        widths = ("8em", "7em", "7em", "19em")
         self._cells[row.name] = [self._widgets.Label(layout={"width": width}) for width in widths]
         buttons = [self._button(deed, row.name) for deed in self._panel.system.deeds()]
         return self._widgets.HBox([*self._cells[row.name], *buttons], layout={"flex_flow": "row wrap"})
