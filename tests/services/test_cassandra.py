@@ -28,6 +28,7 @@ def session(service):
         protocol_version=5,
         connect_timeout=30,
         control_connection_timeout=30,
+        max_schema_agreement_wait=60,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
     )
     try:
