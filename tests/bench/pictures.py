@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 BLUE, ORANGE = "#0072B2", "#D55E00"
-ROOM_FOR_WORDS = 15  # a factor on a logarithmic axis
+ROOM_FOR_WORDS = 10  # a factor on a logarithmic axis
 
 
 def compare(rows: Sequence[dict], path: Path, measures: Sequence[str]) -> None:
