@@ -1,7 +1,8 @@
 """Exhaustive search: every order of events of a small cluster, nearest first.
 
-Coroutines cannot be copied, so a state is kept as the steps that lead to it and is made again by taking them; at the
-depths that matter this is as fast as copying. States are compared by their text (`labsupport.sim.state`).
+Coroutines cannot be copied, so a state is kept as the lives of its nodes (`labsupport.sim.lives`), the messages under
+way, and the steps that lead to it. A world in which all these steps are taken is made only where somebody looks at the
+whole: a property that hears of a step, or a goal. States are compared by their text (`labsupport.sim.state`).
 
 Two things decide what comes first. What goes wrong in small clusters needs few timers and crashes, so everything within
 a narrow limit comes before what a wider one allows (`LADDER`). And nodes of one class mostly differ only in their
@@ -16,13 +17,14 @@ taken ("sleep sets", Godefroid 1996). Every state is visited all the same.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import operator
-import re
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from labsupport.errors import LearnerError
 from labsupport.sim import guard, state
+from labsupport.sim.lives import Life, Lives, Outcome, heard_in, nameless
 from labsupport.sim.properties import Violated
 from labsupport.sim.scenario import Scenario
 from labsupport.sim.steps import Step, Steps
@@ -86,10 +88,17 @@ class Searched:
 class _State:
     steps: tuple[Step, ...]
     spent: tuple[int, ...]  # timers, crashes, duplicates, timeouts
-    hosts: tuple[str, ...]  # the text of each
-    faces: tuple[str, ...]  # the same without names
+    lives: dict[str, Life]
+    pending: tuple[tuple, ...]  # the messages under way, oldest first
+    delivered: tuple[tuple, ...]
+    sent: int  # the number of the last message
     known: str  # what the properties remember
     asleep: frozenset[tuple]  # steps that need not be taken from here: they have been taken before the last one
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The text of each node."""
+        return tuple([life.text for life in self.lives.values()])
 
 
 def climb(scenario: Scenario, nodes: int = 3, seed: int = 0, states: int = 20_000) -> Searched:
@@ -152,13 +161,15 @@ class _Search:
         """Go on until something is found, nothing is left, or the states are used up."""
         found, world = self.found, self.world(())
         with guard.watching(world.hosts.values()):
-            self.sent_before = world._number if self.begun else 0
             if world.violation is not None:
                 return dataclasses.replace(found, steps=list(self.begun), violated=world.violation)
-            self.add(world, self.state(world, (), None, "", True, frozenset()))
+            self.hearing, self.watched = world._hearing.keys(), bool(world._watching) or self.goal is not None
+            self.lives = Lives(self.scenario.steps(self.seed, self.nodes, self.limits.clients))
+            self.add(self.first(world))
             world.discard()
             while found.steps is None and found.states < self.limits.states and (self.fresh or self.alike):
                 self.expand((self.fresh or self.alike).popleft())
+            self.lives.discard()
         found.complete = found.steps is None and not (self.fresh or self.alike)
         return found
 
@@ -168,109 +179,132 @@ class _Search:
             world.do(step)
         return world
 
+    def first(self, world: Steps) -> _State:
+        """Where the search begins: what was sent on the way there and not delivered is lost."""
+        lived: dict[str, list] = {name: [] for name in world.hosts}
+        for step in self.begun:
+            lived[step.node].append((step, world.delivered.get(step.number)))
+        lives = {name: Life.of(host, tuple(lived[name])) for name, host in world.hosts.items()}
+        pending = () if self.begun else tuple(world.pending.values())
+        known = state.told([vars(one) for one in world.properties])
+        return self.state((), lives, pending, (), world._number, known, frozenset())
+
     def expand(self, here: _State) -> None:
         """Take every step that is possible in a state, each from there."""
-        world = self.world(here.steps)
         if self.expanded % CHECK_EVERY == 0:
+            world = self.world(here.steps)
             _compare(world, here)
+            world.discard()
         self.expanded += 1
         taken: list[tuple] = list(here.asleep)
-        for name, step in self.choices(world, here.spent).items():
+        for name, (step, envelope) in self.choices(here).items():
             if name in here.asleep:
                 continue
-            world = world or self.world(here.steps)
-            if self.visit(world, here, step, taken):
+            if self.visit(here, step, envelope, taken):
                 taken.append(name)
-            world = None
             if self.found.steps is not None or self.found.states >= self.limits.states:
                 return
 
-    def visit(self, world: Steps, here: _State, step: Step, taken: list[tuple]) -> bool:
+    def visit(self, here: _State, step: Step, envelope: tuple | None, taken: list[tuple]) -> bool:
         """Take one more step from a state; whether no property heard of it, so that its place in time is no matter."""
-        found, before = self.found, len(world._records)
-        if not world.do(step):
-            raise _differs(step, here)
-        steps = (step,)
-        if step.kind == "crash" and world.violation is None:
-            steps = (step, Step("restart", step.node))
-            world.do(steps[-1])
-        _forget_late_answers(world)
-        found.events += 1
-        found.depth = max(found.depth, len(here.steps) + 1)
-        heard = [record[3][0] if record[1] == "note" else record[1] for record in world._records[before:]]
-        found.reached.update(what for what in heard if what in self.scenario.sometimes)
-        quiet = not world.hosts[step.node].client and world._hearing.keys().isdisjoint(heard)
-        steps = (*here.steps, *steps)
+        steps = (step, Step("restart", step.node)) if step.kind == "crash" else (step,)
+        self.found.events += 1
+        self.found.depth = max(self.found.depth, len(here.steps) + 1)
+        alone = not self.watched and step.node not in self.scenario.clients
+        outcome = self.lives.outcome(here.lives[step.node], steps, envelope) if alone else None
+        if outcome is None or not self.hearing.isdisjoint(outcome.heard):
+            return self.witness(here, steps, envelope, outcome, taken)
+        self.reach(outcome.heard)
+        number = itertools.count(here.sent + 1)
+        sent = [(next(number), *told[1:]) for told in outcome.sent]
+        self.follow(here, steps, envelope, outcome.life, sent, here.known, _elsewhere(taken, step.node))
+        return True
+
+    def witness(self, here, steps, envelope, outcome: Outcome | None, taken: list[tuple]) -> bool:
+        """Take steps in a world with all that has happened before, because there may be somebody who looks at it."""
+        found, world = self.found, self.world(here.steps)
+        before, sent = len(world._records), world._number
+        if not world.do(steps[0]):
+            raise _differs(steps[0], here)
+        for step in steps[1:]:
+            if world.violation is None:
+                world.do(step)
+        heard = heard_in(world._records[before:])
+        self.reach(heard)
+        host = world.hosts[steps[0].node]
+        quiet = not host.client and self.hearing.isdisjoint(heard)
         if world.violation is not None or (self.goal is not None and self.goal(world)):
-            found.steps, found.violated = [*self.begun, *steps], world.violation
+            found.steps, found.violated = [*self.begun, *here.steps, *steps], world.violation
         else:
-            asleep = _elsewhere(taken, step.node) if quiet else frozenset()
-            self.add(world, self.state(world, steps, here, step.node, not quiet, asleep))
+            lived = (*here.lives[host.name].lived, *((step, envelope) for step in steps))
+            life = outcome.life if outcome else Life.of(host, lived)
+            new = [message for number, message in world.pending.items() if number > sent]
+            known = here.known if quiet else state.told([vars(one) for one in world.properties])
+            asleep = _elsewhere(taken, host.name) if quiet else frozenset()
+            self.follow(here, steps, envelope, life, new, known, asleep)
         world.discard()
         return quiet
 
-    def add(self, world: Steps, new: _State) -> None:
+    def reach(self, heard: Iterable[str]) -> None:
+        self.found.reached.update(what for what in heard if what in self.scenario.sometimes)
+
+    def follow(self, here, steps, envelope, life, sent, known, asleep) -> None:
+        """Note the state that follows when one node lives on."""
+        lives = {**here.lives, life.name: life}
+        pending = [one for one in (*here.pending, *sent) if one is not envelope and lives[one[2]].awaits(one)]
+        arrived = () if envelope is None or envelope in here.delivered else (envelope,)
+        steps, delivered = (*here.steps, *steps), (*here.delivered, *arrived)
+        self.add(self.state(steps, lives, tuple(pending), delivered, here.sent + len(sent), known, asleep))
+
+    def state(self, steps, lives, pending, delivered, sent, known, asleep) -> _State:
+        costs = list(map(_cost, steps))
+        return _State(steps, tuple(map(costs.count, _SPENT)), lives, pending, delivered, sent, known, asleep)
+
+    def add(self, new: _State) -> None:
         """Note a state that has not been seen yet, and put it where its turn will come."""
-        way = sorted((e[1], e[2], e[3].wire_type, repr(e[4]), e[5] or 0, e[6] or 0) for e in self.under_way(world))
+        way = sorted([(e[1], e[2], e[3].wire_type, repr(e[4]), e[5] or 0, e[6] or 0) for e in new.pending])
         known = self.seen.setdefault((new.hosts, new.known, tuple(way)), [])
         if any(old.asleep <= new.asleep and all(map(operator.le, old.spent, new.spent)) for old in known):
             return  # it has been reached with less
         known.append(new)
         self.found.states += 1
         if len(new.steps) < self.limits.depth:
-            family = (self.family(world, new), new.spent)
+            family = (self.family(new), new.spent)
             (self.alike if family in self.families else self.fresh).append(new)
             self.families.add(family)
 
-    def family(self, world: Steps, new: _State) -> tuple:
+    def family(self, new: _State) -> tuple:
         """What is left of a state without the names: each node with the messages on their way to it."""
-        faces = dict(zip(world.hosts, new.faces, strict=True))
-        coming: dict[str, list[tuple]] = {name: [] for name in faces}
-        for _, source, dest, kind, parts, _, answered in self.under_way(world):
-            coming[dest].append((faces[source], kind.wire_type, _nameless(repr(parts), dest), answered is None))
-        return tuple(sorted((face, *sorted(coming[name])) for name, face in faces.items()))
+        coming: dict[str, list[tuple]] = {name: [] for name in new.lives}
+        for _, source, dest, kind, parts, _, answered in new.pending:
+            coming[dest].append((new.lives[source].face, kind.wire_type, nameless(repr(parts), dest), answered is None))
+        return tuple(sorted([(life.face, *sorted(coming[name])) for name, life in new.lives.items()]))
 
-    def state(self, world: Steps, steps: tuple[Step, ...], parent, changed: str, heard: bool, asleep) -> _State:
-        blank = [""] * len(world.hosts)
-        hosts, faces = (list(parent.hosts), list(parent.faces)) if parent else (blank, blank.copy())
-        for place, host in enumerate(world.hosts.values()):
-            if parent is None or host.name == changed:
-                hosts[place] = state.of_host(host)
-                faces[place] = _nameless(hosts[place], host.name)
-        known = state.told([vars(one) for one in world.properties]) if heard else parent.known
-        costs = list(map(_cost, steps))
-        return _State(steps, tuple(map(costs.count, _SPENT)), tuple(hosts), tuple(faces), known, asleep)
-
-    def under_way(self, world: Steps) -> list[tuple]:
-        return [envelope for number, envelope in world.pending.items() if number > self.sent_before]
-
-    def choices(self, world: Steps, spent: tuple[int, ...]) -> dict[tuple, Step]:
+    def choices(self, here: _State) -> dict[tuple, tuple[Step, tuple | None]]:
         """What can happen next, each thing once; each under a name that it keeps when others happen before it."""
-        found: dict[tuple, Step] = {}
-        left = dict(zip(_SPENT, map(operator.lt, spent, self.most), strict=True))
+        found: dict[tuple, tuple[Step, tuple | None]] = {}
+        left = dict(zip(_SPENT, map(operator.lt, here.spent, self.most), strict=True))
 
-        def add(step: Step, cost: str = "", detail: object = None) -> None:
+        def add(step: Step, cost: str = "", envelope: tuple | None = None) -> None:
             if left.get(cost, True) and (not self.limits.only or step.node in self.limits.only):
-                found.setdefault((cost, step.node, detail or step.detail), step)
+                found.setdefault((cost, step.node, envelope[0] if envelope else step.detail), (step, envelope))
 
         there: set[tuple] = set()
-        for again, envelopes in ((False, world.pending), (True, world.delivered)):
-            for number, source, dest, kind, parts, msg_id, answered in envelopes.values():
-                content = (source, dest, kind.wire_type, repr(parts), msg_id, answered, again)
-                if number <= self.sent_before or content in there or (again and answered is not None):
+        for again, envelopes in ((False, here.pending), (True, here.delivered)):
+            for envelope in envelopes:
+                number, source, dest, kind, parts, _, answered = envelope
+                content = (source, dest, kind.wire_type, repr(parts), *envelope[5:], again)
+                if content in there or (again and answered is not None):
                     continue  # a second answer to a request changes nothing
                 there.add(content)
                 step = Step("deliver", dest, (source, kind.wire_type, parts), again=again, number=number)
-                add(step, "duplicate" if again else "", number)
-        for name, host in world.hosts.items():
-            for timer in host.timers:
+                add(step, "duplicate" if again else "", envelope)
+        for name, life in here.lives.items():
+            for timer in life.timers:
                 add(Step("timer", name, timer), "timer")
-            for wait in host.waits.values():
-                if wait.dest:
-                    add(Step("timeout", name, (wait.dest, wait.what)), "timeout")
-                else:
-                    add(Step("wake", name))
-            if not host.client:
+            for _, dest, what in life.waits:
+                add(*((Step("timeout", name, (dest, what)), "timeout") if dest else (Step("wake", name),)))
+            if name not in self.scenario.clients:
                 add(Step("crash", name), "crash")
         return found
 
@@ -280,22 +314,8 @@ def _elsewhere(taken: list[tuple], node: str) -> frozenset[tuple]:
     return frozenset(name for name in taken if name[1] != node)
 
 
-_NAME = re.compile(r"\b[nc]\d+\b")
-
-
-def _nameless(text: str, me: str) -> str:
-    return _NAME.sub(lambda name: "me" if name[0] == me else "?", text)
-
-
 def _cost(step: Step) -> str:
     return "duplicate" if step.again else step.kind
-
-
-def _forget_late_answers(world: Steps) -> None:
-    """Answers that nobody waits for any more would only make equal states look different."""
-    for number, envelope in list(world.pending.items()):
-        if envelope[6] is not None and envelope[6] not in world.hosts[envelope[2]].waits:
-            del world.pending[number]
 
 
 def _compare(world: Steps, here: _State) -> None:

@@ -54,6 +54,7 @@ class Host:
         "queues",
         "random",
         "rate",
+        "saw_clock",
         "sent",
         "table",
         "timer_names",
@@ -67,15 +68,20 @@ class Host:
         self.name, self.kind, self.table, self.client = name, kind, table, client
         self.peers: tuple[str, ...] = ()
         self.random: random.Random | None = None
-        self.disk: dict[str, Any] = {}
         self.links: dict[str, Any] = {}
         self.queues: dict[float, Any] = {}  # of requests, by time limit
-        self.timer_names: set[str] = set()  # looked up, never walked through in its own order
         self.rate, self.offset = 1.0, 0.0
+        self.cut_off: frozenset[str] = frozenset()  # whom a partition keeps from it
+        self.begin()
+
+    def begin(self) -> None:
+        """Be as new: nothing has happened here."""
+        self.disk: dict[str, Any] = {}
+        self.timer_names: set[str] = set()  # looked up, never walked through in its own order
         self.token = self.sent = 0
         self.up = self.paused = False
         self.hears = False  # it is up and not paused
-        self.cut_off: frozenset[str] = frozenset()  # whom a partition keeps from it
+        self.saw_clock = False
         self.forget()
 
     def forget(self) -> None:
@@ -139,6 +145,7 @@ class SimContext(Context):
 
     def now(self):
         host = self._host
+        host.saw_clock = True
         return self._world.now_us / SECOND * host.rate + host.offset
 
     def note(self, what, **facts):

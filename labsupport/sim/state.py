@@ -23,7 +23,12 @@ def told(value: Any, depth: int = 0) -> str:
     if kind is list or kind is tuple:
         return "[" + ",".join([repr(item) if type(item) in _ATOMS else told(item, depth) for item in value]) + "]"
     if isinstance(value, dict):
-        pairs = [f"{told(key, depth)}:{told(item, depth)}" for key, item in value.items()]
+        pairs = [
+            f"{key!r}:{item!r}"
+            if type(key) in _ATOMS and type(item) in _ATOMS
+            else f"{told(key, depth)}:{told(item, depth)}"
+            for key, item in value.items()
+        ]
         return "{" + ",".join(sorted(pairs)) + "}"
     if isinstance(value, (set, frozenset)):
         return "<" + ",".join(sorted([told(item, depth) for item in value])) + ">"
