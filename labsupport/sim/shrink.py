@@ -1,8 +1,9 @@
 """From a failed run to the shortest one that fails in the same way: delta debugging on its steps.
 
 The steps of the failed run are repeated without time, some are left out, and what still fails is kept. A step that has
-become impossible is passed over. A candidate counts only if the same property is violated, or else the shrinker would
-slide to another mistake.
+become impossible is passed over; one that is still possible means what it has meant (`labsupport.sim.steps`), so that
+thousands can go at a time. A candidate counts only if the same property is violated, or else the shrinker would slide
+to another mistake.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from labsupport.sim.world import World
 from labsupport.trace import Trace
 
 MOST_EVENTS = 100_000  # what a shrinking may spend: one to two seconds
-COARSE = 16  # steps
+FINE = 16  # steps: before so few are left out at a time, whole kinds of steps are
 
 
 @dataclasses.dataclass
@@ -28,7 +29,6 @@ class Shrunk:
     steps: list[Step]
     violated: Violated
     trace: Trace
-    spent: int = 0
 
 
 class _Shrinker:
@@ -54,32 +54,35 @@ class _Shrinker:
         return None if trace is None else Shrunk(steps_of(trace.records, drawn), found, trace)
 
     def shrink(self, best: Shrunk) -> Shrunk:
+        """Leave out much at a try at first, in the end single steps, until none is left that can be missed."""
         best = self._last(best)
         best = self._without_groups(best, lambda step: step.node)
         size = len(best.steps) // 2
-        while size >= COARSE:
+        while size >= FINE:
             best = self._without_runs(best, size)
             size = min(size, len(best.steps)) // 2
-        best = self._without_groups(best, lambda step: (step.kind, _what(step), _hollow(step)))
-        best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step), _hollow(step)))
-        size = COARSE
+        best = self._without_groups(best, lambda step: (step.node, step.kind, _what(step)))
+        size = FINE
         while self.left > 0:
             before = len(best.steps)
             best = self._without_trees(best) if size == 2 else best
             best = self._without_runs(best, size)
             if size > 1:
-                size = min(size // 2, max(1, len(best.steps) // 2))
+                size //= 2
             elif len(best.steps) == before:
                 break
         return best
 
+    def shorter(self, best: Shrunk, steps: Sequence[Step]) -> Shrunk:
+        """What these steps show, if they are fewer and fail; else the best so far."""
+        found = self.tried(steps) if len(steps) < len(best.steps) and self.left > 0 else None
+        return best if found is None else found
+
     def _last(self, best: Shrunk) -> Shrunk:
-        """Only the end of a run, as short as it fails: most of what a long run has been through is of no matter."""
-        size = COARSE
-        while size < len(best.steps) and self.left > 0:
-            found = self.tried(best.steps[-size:])
-            if found is not None:
-                return found
+        """Leave out the beginning: most of what a long run has been through is of no matter."""
+        size = FINE
+        while size < len(best.steps):
+            best = self.shorter(best, best.steps[-size:])
             size = size * 3 // 2
         return best
 
@@ -87,29 +90,21 @@ class _Shrinker:
         """Leave out one timer or the like with all that came of it, from the last to the first."""
         for root in range(len(best.steps) - 1, -1, -1):
             trees = _trees(best.trace.records)
-            if self.left > 0 and root in trees[:-1]:
-                steps = best.steps
-                found = self.tried([step for step, tree in zip(steps, trees, strict=True) if tree != root])
-                if found is not None and len(found.steps) < len(steps):
-                    best = found
+            if root in trees[:-1]:
+                best = self.shorter(best, [step for step, tree in zip(best.steps, trees, strict=True) if tree != root])
         return best
 
     def _without_groups(self, best: Shrunk, group: Callable[[Step], Any]) -> Shrunk:
         """Leave out everything that is of one kind, one kind after the other."""
-        for kind in sorted({group(step) for step in best.steps}, key=repr):
-            if self.left > 0:
-                found = self.tried([step for step in best.steps if group(step) != kind])
-                best = found or best
+        for kind in sorted({group(step) for step in best.steps}):
+            best = self.shorter(best, [step for step in best.steps if group(step) != kind])
         return best
 
     def _without_runs(self, best: Shrunk, size: int) -> Shrunk:
         """Leave out runs of so many steps, from the end to the beginning."""
         start = len(best.steps) - size
         while start > -size and self.left > 0:
-            steps = best.steps
-            found = self.tried(steps[: max(start, 0)] + steps[start + size :])
-            if found is not None and len(found.steps) < len(steps):
-                best = found
+            best = self.shorter(best, best.steps[: max(start, 0)] + best.steps[start + size :])
             start = min(start, len(best.steps)) - size
         return best
 
@@ -128,11 +123,6 @@ def _trees(records: Sequence[tuple]) -> list[int]:
 
 def _what(step: Step) -> str:
     return step.detail[1] if step.kind in ("deliver", "timeout") else ""
-
-
-def _hollow(step: Step) -> tuple[bool, ...]:
-    """Which fields of a message hold anything: heartbeats differ from the messages that carry entries."""
-    return tuple(map(bool, step.detail[2])) if step.kind == "deliver" else ()
 
 
 def shrink(scenario: Scenario, world: World, nodes: int, budget: int = MOST_EVENTS) -> Shrunk | None:
@@ -162,8 +152,4 @@ def shrink_steps(
     """Shrink a failed run that is given by its steps; see `shrink`."""
     work = _Shrinker(scenario, seed, nodes, violated.name, budget, clients)
     first = work.tried(steps)
-    if first is None:
-        return None
-    best = work.shrink(first)
-    best.spent = budget - work.left
-    return best
+    return None if first is None else work.shrink(first)

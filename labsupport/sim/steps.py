@@ -154,20 +154,24 @@ class Steps(Core):
         """The message that a step means.
 
         It is the one that the same step has sent as in the run that this is taken from, even if it says something else
-        now; or one with the same content; or the newest of its kind on that way.
+        now; or one with the same content; or the newest of its kind on that way; or such an answer from somebody else.
         """
         source, wire_type, parts = step.detail
-        newest, there = None, self.delivered if step.again else self.pending
+        newest, answer, there = None, None, self.delivered if step.again else self.pending
         meant = self._meant.get(step.number)
         same = there.get(meant or step.number)
         if same and same[1:3] == (source, host.name) and same[3].wire_type == wire_type and (meant or same[4] == parts):
             return same
         for envelope in reversed(there.values()):
-            if envelope[2] == host.name and envelope[1] == source and envelope[3].wire_type == wire_type:
-                if envelope[4] == parts and (envelope[6] is None or envelope[6] in host.waits):
+            if envelope[2] == host.name and envelope[3].wire_type == wire_type:
+                awaited = envelope[6] in host.waits
+                if envelope[1] != source:
+                    answer = answer or (envelope if awaited else None)
+                elif envelope[4] == parts and (envelope[6] is None or awaited):
                     return envelope
-                newest = newest or envelope
-        return newest
+                else:
+                    newest = newest or envelope
+        return newest or answer
 
     @staticmethod
     def _waiting(host: Host, dest: str, what: str) -> Wait | None:
