@@ -2,7 +2,8 @@
 
 Each node gives the others an address at which the relay listens for it. Whose connection comes in there, the relay
 learns from the operating system (which process has the other end), so it knows of every byte who sends it to whom.
-Needs no privileges, and the clients' connections do not pass through it.
+Where nodes tell each other in their own talk where they listen, the relay puts its port there instead (`rewrite`).
+It needs no privileges, and the clients' connections do not pass through it.
 
 The relay runs in a thread of this Python process. Code that keeps all other threads from running for longer than an
 election lasts (most of a second for etcd) looks like a network that stood still.
