@@ -56,8 +56,10 @@ class Grader:
         """
         left = list(order["exercises"])
         deaths: collections.Counter[str] = collections.Counter()
-        while left and not self._closed:
+        while left:
             self.start()
+            if self._closed:
+                return
             for told in self._answers({**order, "exercises": list(left)}):
                 left.remove(told["exercise"])
                 yield told

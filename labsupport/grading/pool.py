@@ -96,6 +96,7 @@ class Pool:
                     if psutil.cpu_percent() < BUSY_PERCENT and self._todo and len(self._at_work) < at_once():
                         self._begin()
         finally:
+            self._todo.clear()
             for grader in self._at_work.values():
                 grader.kill()
             for thread in self._at_work:
