@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from labsupport.errors import LabBug
+from labsupport.errors import LabBug, LearnerError
 from labsupport.exercises import catalogue
 from labsupport.grading import grade, release, results
 from labsupport.history import Outcome
@@ -39,7 +39,10 @@ def graded(place: Path, lesson: catalogue.Lesson, seed: int | None = None) -> di
     """What Gradescope shows of the notebooks in a folder."""
     options = grade.Options(jobs=1, seed=seed, modules=(f"{catalogue.__package__}.lesson_{lesson.number}",))
     with tempfile.TemporaryDirectory() as out:
-        found = grade.grade([str(place)], Path(out), options, lambda done, of: print(f"{done} of {of} exercises"))
+        try:
+            found = grade.grade([str(place)], Path(out), options, lambda done, of: print(f"{done} of {of} exercises"))
+        except LearnerError as error:
+            return {"score": 0, "tests": [], "output": f"{error.what}: hand in {lesson.notebook}.ipynb"}
     print(*found.weaknesses, f"seed {found.seed}", sep="\n")  # Gradescope shows this to instructors
     learners = sorted(found.learners, key=lambda learner: learner.points)
     told = results.gradescope_results(learners[-1]) if learners else {"score": 0, "tests": []}
@@ -51,8 +54,11 @@ def graded(place: Path, lesson: catalogue.Lesson, seed: int | None = None) -> di
 def _prove(lesson: catalogue.Lesson) -> None:
     told = graded(release.SOLUTIONS / f"{lesson.notebook}.ipynb", lesson)
     if told["score"] != lesson.points:
-        lines = [f"{test['number']}: {test['output']}" for test in told["tests"] if test["status"] != "passed"]
+        lines = [
+            told["output"],
+            *(f"{test['number']}: {test['output']}" for test in told["tests"] if test["status"] != "passed"),
+        ]
         raise LabBug(
-            f"the solved notebook of lesson {lesson.number} does not get full marks here:\n{chr(10).join(lines)}",
+            "\n".join([f"the solved notebook of lesson {lesson.number} does not get full marks here", *lines]),
             do="run the set-up again; if it fails again, look at the systems that it names",
         )

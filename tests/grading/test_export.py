@@ -44,10 +44,10 @@ def run(autograder: pathlib.Path, *command: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False, timeout=300)
 
 
-def handed_in(autograder: pathlib.Path, data: bytes) -> dict:
+def handed_in(autograder: pathlib.Path, data: bytes, name: str = "Untitled3.ipynb") -> dict:
     for old in (autograder / "submission").iterdir():
         old.unlink()
-    (autograder / "submission" / "Untitled3.ipynb").write_bytes(data)
+    (autograder / "submission" / name).write_bytes(data)
     (autograder / "results" / "results.json").unlink(missing_ok=True)
     done = run(autograder, str(autograder / "source" / "run_autograder"))
     assert done.returncode == 0, done.stdout + done.stderr
@@ -79,6 +79,11 @@ def test_a_wrong_answer_is_told_its_misconception_and_a_blank_one_that_it_is_bla
 def test_what_cannot_be_graded_gets_no_points_and_the_reason(autograder):
     told = handed_in(autograder, b"no notebook")
     assert told["score"] == 0 and "Untitled3.ipynb: the file is no JSON" in told["output"]
+
+
+def test_what_is_no_notebook_gets_no_points_and_the_name_of_what_was_asked_for(autograder):
+    told = handed_in(autograder, b"answer = 42", "answer.py")
+    assert told["score"] == 0 and told["output"].endswith(f"hand in {NOTEBOOK}")
 
 
 def test_another_lessons_notebook_gets_no_points(autograder):
