@@ -147,6 +147,7 @@ def open_notebook(lab, chromium):
     def open_by_name(name: str) -> NotebookPage:
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
         page.goto(f"{lab['url']}doc/tree/{name}?token={lab['token']}")
         notebook = NotebookPage(page)
         notebook.ready()
