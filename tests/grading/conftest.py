@@ -57,7 +57,7 @@ def corpus(tmp_path_factory) -> Class:
     before = set(sandboxed())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAB_SECRET", SECRET)
-        results = graded([folder / "handed_in"], folder / "results", cell_s=6.0)
+        results = graded([folder / "handed_in"], folder / "results", cell_s=10.0)
     left = sorted(set(sandboxed()) - before)
     reached = []
     with listener, contextlib.suppress(BlockingIOError):
