@@ -25,7 +25,7 @@ SYSTEMS_OF = {
     "pika": ("rabbitmq",),
     "amqp": ("rabbitmq",),
     "kombu": ("rabbitmq", "redis"),
-    "celery": ("rabbitmq", "redis"),
+    "celery": ("celery", "rabbitmq", "redis"),
     "redis": ("redis",),
     "valkey": ("redis",),
     "nats": ("nats",),

@@ -6,11 +6,12 @@ import importlib.util
 import threading
 import time
 
+import celery
 import pytest
 
 from labsupport import environment
 from labsupport.errors import LearnerError, ServiceError
-from labsupport.services import CeleryWorkers, RabbitMQ, Redis, running_services, start_all
+from labsupport.services import CeleryWorkers, RabbitMQ, Redis, broken, running_services, start_all
 
 WAIT_S = 90.0
 # `held` says in a file who runs it, and waits until another file is there.
@@ -158,8 +159,10 @@ def test_frozen_workers_run_nothing_until_they_go_on(workers, tasks):
     for node in workers.nodes:
         node.pause()
     result = tasks.add.delay(1, 2)
-    time.sleep(0.2)
-    assert not result.ready()
+    with pytest.raises(celery.exceptions.TimeoutError) as caught:
+        result.get(timeout=0.2)
+    shown = broken.explanation(caught.value, {"workers": workers})
+    assert "worker-0 of Celery is frozen" in shown.what and "workers.nodes[0].resume()" in shown.do
     for node in workers.nodes:
         node.resume()
     assert result.get(timeout=WAIT_S) == 3

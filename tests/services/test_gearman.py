@@ -12,7 +12,7 @@ import pytest
 
 from labsupport import environment
 from labsupport.errors import ServiceError
-from labsupport.services import Gearman
+from labsupport.services import Gearman, broken
 from labsupport.services.wire import gearman as wire
 
 WAIT_S = 60.0
@@ -132,6 +132,18 @@ def test_a_frozen_server_answers_when_it_goes_on(server):
         server.queues()
     server.nodes[0].resume()
     wire.echo(server.port, WAIT_S)
+
+
+def test_a_server_that_is_killed_is_named():
+    import gearman
+
+    with Gearman() as service:
+        client = gearman.GearmanClient(service.hosts)
+        service.nodes[0].kill()
+        with pytest.raises(gearman.errors.GearmanError) as caught:
+            client.submit_job("reverse", b"in vain", poll_timeout=WAIT_S)
+        shown = broken.explanation(caught.value, {"gearmand": service})
+        assert "gearman-0 of Gearman does not run" in shown.what and "gearmand.nodes[0].restart()" in shown.do
 
 
 def test_a_client_goes_to_the_next_server_when_its_own_is_gone():
