@@ -38,9 +38,8 @@ KEPT_S = 7 * 24 * 3600  # verdicts in Redis: so long may a grader that was kille
 LEASE_S = 20  # of a lock; its owner renews it four times as often
 LARGEST = 12_000_000  # bytes of a task; RabbitMQ 4 takes no message of more than 16 MiB
 LOOK_S = 0.3  # how often we look for verdicts
-ASK_S = 3.0  # how long workers have to answer
+ASK_S = (1.0, 2.0, 4.0, 8.0)  # how long workers have to answer, each time that we ask whether somebody is there
 QUIET_S = 20.0  # without a verdict we look whether the workers are still there
-ASKED = 3  # times, before we say that nobody is there
 
 
 Waiting = dict[str, tuple[Task, set[str]]]  # by key: a task, and those of its exercises that nobody has told of yet
@@ -224,8 +223,8 @@ class Remote:
         with self._explained():
             with self._app.connection_for_write() as connection:
                 connection.ensure_connection(max_retries=1, timeout=5)
-            for _ in range(ASKED):
-                answers = self._app.control.inspect(timeout=ASK_S).active_queues() or {}
+            for timeout_s in ASK_S:
+                answers = self._app.control.inspect(timeout=timeout_s).active_queues() or {}
                 queues = {worker: {queue["name"] for queue in queues} for worker, queues in answers.items()}
                 if any(queue_of(self._version) in names for names in queues.values()):
                     return
@@ -249,7 +248,7 @@ class Remote:
             waiting = kombu.Queue(queue_of(self._version)).bind(connection.default_channel)
             if waiting.queue_declare(passive=True).message_count:
                 return True
-            inspect = self._app.control.inspect(timeout=ASK_S)
+            inspect = self._app.control.inspect(timeout=ASK_S[-1])
             return any(tasks for asked in (inspect.active, inspect.reserved) for tasks in (asked() or {}).values())
 
     @contextlib.contextmanager

@@ -139,7 +139,7 @@ def test_verdicts_are_those_of_one_machine_and_a_second_grader_finds_them_done(p
 
 def test_a_worker_that_is_killed_loses_nothing_and_nothing_is_graded_twice(place, handed_in, marks, tmp_path):
     results = []
-    with worker(place) as first:
+    with worker(place, jobs=1) as first:
         grader = threading.Thread(target=lambda: results.append(graded([handed_in], tmp_path / "out", **place)))
         grader.start()
         wait_for(lambda: given(place) >= 6)
@@ -154,7 +154,7 @@ def test_a_worker_that_is_killed_loses_nothing_and_nothing_is_graded_twice(place
 
 def test_a_grader_that_is_killed_goes_on_while_the_workers_did(place, handed_in, marks, tmp_path):
     words = str(handed_in), str(tmp_path / "out"), str(CORPUS), place["broker"], place["results"]
-    with worker(place):
+    with worker(place, jobs=1):
         with running(GRADER, *words) as grader:
             while int(grader.stdout.readline()) < 6:
                 pass
