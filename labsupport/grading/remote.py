@@ -46,10 +46,10 @@ Waiting = dict[str, tuple[Task, set[str]]]  # by key: a task, and those of its e
 
 
 def version(modules: Sequence[str]) -> str:
-    """What decides about marks: this package, the lessons, and the modules that hold them, as 12 hexadecimal digits."""
+    """What decides about marks, files and which lessons can be graded, as 12 hexadecimal digits."""
     own = [importlib.util.find_spec(name).origin for name in modules]
     files = {*PACKAGE.rglob("*.py"), *release.LESSONS.glob("*.ipynb"), *map(Path, own)}
-    whole = hashlib.sha256()
+    whole = hashlib.sha256(" ".join(modules).encode())
     for file in sorted(files, key=lambda file: (file.name, str(file))):
         whole.update(hashlib.sha256(file.read_bytes()).digest())
     return whole.hexdigest()[:12]
@@ -234,7 +234,7 @@ class Remote:
         if others:
             raise SetupError(
                 f"The grading workers run another version of the course: {', '.join(sorted(others))}.",
-                cause="a file of labsupport/ or lessons/ differs, and so would marks",
+                cause="a file of labsupport/ or lessons/ differs, or not every lesson can be graded there",
                 do="bring all machines to the same commit without changes, and start the workers again",
             )
         raise ServiceError(
