@@ -43,8 +43,8 @@ class ByHand:
         seed: what the nodes' own chance is drawn from.
         clients: further Node classes by name.
         properties: what must hold, as in a `World`.
-        after: a run to go on from, of a `World` or a search with the same nodes and seed. What got lost in it is still
-            under way here.
+        after: a run to go on from, with the same nodes and seed: the trace of a `World`, or the steps of what a search
+            has found. What got lost in it is still under way here.
 
     Raises:
         LearnerError: `after` is no run of these nodes.
@@ -62,21 +62,22 @@ class ByHand:
         seed: int = 0,
         clients: Mapping[str, type[Node]] | None = None,
         properties: Iterable[Callable[[], Property]] = (),
-        after: Trace | None = None,
+        after: Trace | Iterable[Step] = (),
     ) -> None:
         self._given = (kind, nodes, clients or {}, seed, tuple(properties))
         self._steps: list[Step] = []
         self._changed: list[Callable[[], None]] = []
         self.world, self.place = Steps(*self._given), 0
-        for step in steps_of(after.records) if after is not None else ():
+        for step in steps_of(after.records) if isinstance(after, Trace) else after:
             if not self._do(step):
                 raise LearnerError(
                     f"This run cannot be repeated: after {self.place} steps {step.node} has no such {step.kind}.",
                     cause="it is a run of other nodes, or of another seed or number of nodes",
                     do="give the same classes, clients, nodes and seed as in the run",
                 )
-            self._steps.append(step)
             self.place += 1
+        if self.place:  # as they are called here: numbers of messages may differ from those in the other run
+            self._steps = steps_of(self.trace.records, self.world.drawn)
 
     # -------------------------------------------------------------------------------------------- looking
 

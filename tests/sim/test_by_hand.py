@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from labsupport import ByHand, Faults, LearnerError, Node, Property, World, message
+from labsupport import ByHand, Faults, LearnerError, Node, Property, World, explore, message
 
 
 @message
@@ -144,6 +144,20 @@ def test_the_run_of_a_world_can_be_gone_back_through():
     assert hand.go(0)["knocker"].heard == 0 and hand.last > 0
     with pytest.raises(LearnerError, match="cannot be repeated"):
         ByHand({"a": Door}, after=world.trace)
+
+
+def test_what_a_search_has_found_can_be_gone_back_through_and_left(raft, scenario):
+    wrong = raft("wrong/ack_of_the_wrong_peer")
+    kind = next(each for each in vars(wrong).values() if isinstance(each, type) and each.__module__ == wrong.__name__)
+    found = explore(kind, cores=1, **scenario).finding
+    given = {name: scenario[name] for name in ("clients", "properties")} if found.clients else {}
+    hand = ByHand(kind, nodes=found.nodes, seed=found.seed, after=found.steps, **given)
+    whole = hand.trace.digest()
+    assert hand.violation.name == found.broken and hand.last == len(found.steps)
+    assert hand.back(3).violation is None
+    assert hand.forward(3).trace.digest() == whole
+    hand.back(2).take(1)
+    assert hand.go(0).forward(99).place == hand.last
 
 
 def test_what_cannot_happen_is_refused_with_what_can():
