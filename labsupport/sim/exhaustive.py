@@ -103,13 +103,14 @@ class _State:
 
 def climb(scenario: Scenario, nodes: int = 3, seed: int = 0, states: int = 20_000) -> Searched:
     """Search within wider and wider limits, so many states in all, until a property is violated."""
-    whole = Searched(complete=True)
+    whole, lives = Searched(complete=True), Lives(scenario.steps(seed, nodes, clients=False))
     for limits in LADDER:
         left = states - whole.states
         if left <= 0:
             whole.complete = False
             break
-        part = search(scenario, nodes, seed, dataclasses.replace(limits, states=min(left, limits.states)))
+        limits = dataclasses.replace(limits, states=min(left, limits.states))
+        part = _Search(scenario, nodes, seed, limits, (), None, lives).run()
         whole.states, whole.events = whole.states + part.states, whole.events + part.events
         whole.depth = max(whole.depth, part.depth)
         whole.complete = whole.complete and part.complete
@@ -117,6 +118,7 @@ def climb(scenario: Scenario, nodes: int = 3, seed: int = 0, states: int = 20_00
         if part.violated is not None:
             whole.steps, whole.violated = part.steps, part.violated
             break
+    lives.discard()
     return whole
 
 
@@ -142,13 +144,17 @@ def search(
     Raises:
         LearnerError: the same steps have led to two different states.
     """
-    return _Search(scenario, nodes, seed, limits or Limits(), begun, goal).run()
+    limits = limits or Limits()
+    lives = Lives(scenario.steps(seed, nodes, limits.clients))
+    found = _Search(scenario, nodes, seed, limits, begun, goal, lives).run()
+    lives.discard()
+    return found
 
 
 class _Search:
-    def __init__(self, scenario, nodes, seed, limits, begun, goal) -> None:
+    def __init__(self, scenario, nodes, seed, limits, begun, goal, lives: Lives) -> None:
         self.scenario, self.nodes, self.seed, self.limits = scenario, nodes, seed, limits
-        self.begun, self.goal = tuple(begun), goal
+        self.begun, self.goal, self.lives = tuple(begun), goal, lives
         self.most = (limits.timers, limits.crashes, limits.duplicates, limits.timeouts)
         self.seen: dict[tuple, list[_State]] = {}
         self.families: set[tuple] = set()
@@ -164,12 +170,10 @@ class _Search:
             if world.violation is not None:
                 return dataclasses.replace(found, steps=list(self.begun), violated=world.violation)
             self.hearing, self.watched = world._hearing.keys(), bool(world._watching) or self.goal is not None
-            self.lives = Lives(self.scenario.steps(self.seed, self.nodes, self.limits.clients))
             self.add(self.first(world))
             world.discard()
             while found.steps is None and found.states < self.limits.states and (self.fresh or self.alike):
                 self.expand((self.fresh or self.alike).popleft())
-            self.lives.discard()
         found.complete = found.steps is None and not (self.fresh or self.alike)
         return found
 
@@ -184,7 +188,10 @@ class _Search:
         lived: dict[str, list] = {name: [] for name in world.hosts}
         for step in self.begun:
             lived[step.node].append((step, world.delivered.get(step.number)))
-        lives = {name: Life.of(host, tuple(lived[name])) for name, host in world.hosts.items()}
+        lives = {
+            name: Life.of(host, tuple(lived[name])) if lived[name] else self.lives.newborn(host)
+            for name, host in world.hosts.items()
+        }
         pending = () if self.begun else tuple(world.pending.values())
         known = state.told([vars(one) for one in world.properties])
         return self.state((), lives, pending, (), world._number, known, frozenset())

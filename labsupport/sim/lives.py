@@ -71,9 +71,14 @@ class Lives:
 
     def __init__(self, world: Steps) -> None:
         self._world = world
+        self._newborn: dict[str, Life] = {}
         world._hearing, world._watching = {}, []
         self._now: dict[str, tuple[Lived, ...]] = {name: () for name in world.hosts}
         self._known: dict[tuple, Outcome | None] = {}
+
+    def newborn(self, host: Host) -> Life:
+        """The life of a node that has taken no step yet."""
+        return self._newborn.setdefault(host.name, Life.of(host, ()))
 
     def discard(self) -> None:
         """Let go of the world."""

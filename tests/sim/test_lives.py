@@ -69,3 +69,12 @@ def test_what_is_found_happens_again_step_by_step(raft, scenario):
     world = kept.steps(0, 3)
     assert all([world.do(step) for step in done.steps])
     assert str(world.violation) == str(done.violated)
+
+
+def test_a_node_that_cannot_start_is_found_before_any_step():
+    class Breaks(Greets):
+        def on_start(self, ctx):
+            raise KeyError(ctx.me)
+
+    done = exhaustive.climb(Scenario(Breaks, (3,)))
+    assert done.steps == [] and done.violated.name == "KeyError in on_start"
