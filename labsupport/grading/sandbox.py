@@ -112,12 +112,13 @@ class Process:
         return status
 
     def _look(self, seconds: float) -> int | None:
-        if self.returncode is None and select.select([self._status], [], [], seconds)[0]:
-            with self._lock:
-                if self.returncode is None:
-                    told = os.read(self._status, 16)
-                    self.returncode = int(told) if told.lstrip(b"-").isdigit() else -signal.SIGKILL
-                    os.close(self._status)
+        with contextlib.suppress(OSError):  # another thread has read the status meanwhile, and closed its pipe
+            if self.returncode is None and select.select([self._status], [], [], seconds)[0]:
+                with self._lock:
+                    if self.returncode is None:
+                        told = os.read(self._status, 16)
+                        self.returncode = int(told) if told.lstrip(b"-").isdigit() else -signal.SIGKILL
+                        os.close(self._status)
         return self.returncode
 
 
