@@ -124,6 +124,7 @@ class Kafka(PartedService, JavaService):
             "controller.quorum.fetch.timeout.ms": 1000,
             "controller.socket.timeout.ms": 2000,  # or brokers wait half a minute for a frozen controller
             "replica.lag.time.max.ms": 3000,
+            "replica.socket.timeout.ms": 3000,  # or copies wait half a minute for a leader that is frozen or cut off
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
         }
