@@ -233,14 +233,13 @@ def test_without_a_majority_nobody_leads_and_a_node_still_restarts(cluster):
 def test_a_leader_that_is_cut_off_acknowledges_alone_what_is_lost_when_it_joins_the_others():
     with Kafka(nodes=3, partitions=True) as service:
         topic = create(service, "parted")
-        # It knows the leader from here on, and asks nobody whether there is another.
-        hasty = producer_of(service, acks="1", retries=0, topic_metadata_refresh_interval_ms=-1)
+        hasty = producer_of(service, acks="1", retries=0)
         deliver(hasty, topic, "first")
         produce(service, topic, "before", acks="all")  # with which all have the first as well
         first = service.leader_of(topic)
         service.partition([[first]])
+        deliver(hasty, topic, "acknowledged by one")  # at once: nobody else leads for another 3 s
         until(lambda: service.leader_of(topic, timeout_s=60) is not first, limit_s=60)
-        deliver(hasty, topic, "acknowledged by one")
         others = ",".join(f"127.0.0.1:{node.port}" for node in service.nodes if node is not first)
         produce(service, topic, "during", acks="all", bootstrap_servers=others)
         service.heal()
