@@ -22,6 +22,7 @@ from celery.exceptions import Reject, SecurityWarning
 from labsupport.grading import pool, remote
 from labsupport.grading.grader import Grader, machine, unjudged
 from labsupport.grading.worker import lessons
+from labsupport.services import supplies
 
 TRIES = 3  # of an exercise whose worker, or whose machine, dies with it
 PAUSE_S = 5.0  # before another worker, or this one, tries again what failed for a reason that is not the notebook's
@@ -75,8 +76,14 @@ def serve(broker: str, results: str, jobs: int = 0, modules: Sequence[str] = (),
         broker, results: as in `labsupport.grading.remote.Remote`.
         jobs: how many notebooks at a time; 0 means as many as this machine can bear.
         modules, path: as in `labsupport.grading.grade.Options`.
+
+    Raises:
+        SetupError: what a lesson needs cannot be had.
     """
-    modules = list(lessons(modules)[0])
+    graded = lessons(modules)[0]
+    for pristine in graded.values():
+        supplies.bring(pristine.lesson.number)  # grading processes have no network
+    modules = list(graded)
     version, jobs = remote.version(modules), jobs or pool.at_once()
     app = remote.application(broker, version)
     seat = Seat(machine(modules, path), results or remote.results_beside(broker))
