@@ -51,6 +51,7 @@ _HOME_OF = {
     "Spark": "services",
     "Proxy": "services",
     "start_all": "services",
+    "private_directory": "services.reaper",
     "doctor": "services.doctor",
     "check": "exercises.notebook",
     "replay": "exercises.notebook",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import time
 
 import nbformat
 import psutil
@@ -17,6 +18,7 @@ from testbook import testbook
 from labsupport.view.cards import VERDICT_MIME
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+GONE_S = 60  # until nothing of a lesson is left, on a busy machine
 CELL_S = 180  # the longest a cell may take on a busy machine, a check with several broker restarts
 
 # What the text around a cell says that it shows, by lesson and cell; figures that differ from run to run are not here.
@@ -144,23 +146,28 @@ def contradictions(book, name: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch, tmp_path):
+def nothing_left(monkeypatch, tmp_path):
+    """What a lesson starts and writes is gone with its kernel, which the test ends by SIGKILL."""
     monkeypatch.setenv("LAB_PROGRESS_FILE", str(tmp_path / "progress.jsonl"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-
-
-@pytest.fixture(autouse=True)
-def no_process_left():
-    """Whatever a lesson starts is gone with it: nothing that this test brought into being lives on."""
-    before = {process.pid for process in psutil.process_iter()}
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
     yield
-    ours = [
-        p
-        for p in psutil.process_iter(["cwd", "name"])
-        if p.pid not in before and "labsupport-" in (p.info["cwd"] or "")
-    ]
-    _, alive = psutil.wait_procs(ours, timeout=5)
-    assert [process.info["name"] for process in alive] == []
+    deadline = time.monotonic() + GONE_S
+    while (alive := started(scratch)) or any(scratch.iterdir()):
+        assert time.monotonic() < deadline, (alive, [path.name for path in scratch.iterdir()])
+        time.sleep(0.1)
+
+
+def started(scratch: pathlib.Path) -> list[psutil.Process]:
+    """The processes that were given a directory for temporary files."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get("TMPDIR") == str(scratch):
+                found.append(process)
+    return found
 
 
 def names(folder: str) -> list[pathlib.Path]:
