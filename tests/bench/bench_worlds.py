@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
 
 from labsupport import bench, search
 from labsupport.errors import SetupError
@@ -232,6 +233,9 @@ def _row(case: str, value: float, unit: str, baseline: str, baseline_value: floa
 
 # ------------------------------------------------------------------------------------------------ Raft
 
+# How fast the Raft is to be, and what a bare heap did on the machine for which that was said: machines differ by a
+# factor of two, and one machine by half of that from hour to hour.
+SCHEDULES_PER_MIN, BARE_HEAP = 10_000, 2_870_000
 SCHEDULE = Faults(loss=0.02, duplicate=0.02, crashes_per_s=1, partitions_per_s=1)
 
 
@@ -264,20 +268,35 @@ def _schedules(first: int, count: int) -> float:
     return count / (time.process_time() - began)
 
 
+def _bare_heap(events: int) -> float:
+    """Events per CPU second of the least that a simulation can be: a heap of tuples, a random delay, a call."""
+    heap = [(number, number, "n1", "n2", {}) for number in range(20)]
+    draw, turn = random.Random(1).random, 20
+
+    def deliver(now: int, dest: str, source: str, body: dict) -> None:
+        nonlocal turn
+        turn += 1
+        heappush(heap, (now + int(draw() * 1000), turn, source, dest, body))
+
+    began = time.process_time()
+    for _ in range(events):
+        now, _, dest, source, body = heappop(heap)
+        deliver(now, dest, source, body)
+    return events / (time.process_time() - began)
+
+
 def _raft_speed(quick: bool) -> Iterator[dict]:
     count, rounds = (60, 1) if quick else (300, 3)
-    alone, together = 0.0, 0.0
+    alone, together, bare = 0.0, 0.0, 0.0
     for _ in range(rounds):
         with multiprocessing.get_context("fork").Pool(2) as pool:
             alone = max(alone, pool.apply(_schedules, (0, count)))
+            bare = max(bare, pool.apply(_bare_heap, (1_000 * count,)))
             together = max(together, statistics.mean(pool.starmap(_schedules, [(0, count), (0, count)])))
-    yield {
-        "case": "five-node async Raft, 1,000 events per schedule",
-        "value": round(alone * 60),
-        "unit": "schedules/min/core",
-        "goal": ">= 10000",
-        "holds": alone * 60 >= 10_000,
-    }
+    case, part = "five-node async Raft, 1,000 events per schedule", SCHEDULES_PER_MIN * 1_000 / 60 / BARE_HEAP
+    goal = f"ratio >= {part:.3f}: {SCHEDULES_PER_MIN:,} a minute where a bare heap makes {BARE_HEAP:,} events/s"
+    yield {**_row(case, alone * 1_000, "events/s", "a bare heap of tuples", bare, part), "goal": goal}
+    yield {"case": "that is, on this machine", "value": round(alone * 60), "unit": "schedules/min/core"}
     case = "the same on two cores at once, per core"
     yield _row(case, together * 60, "schedules/min/core", "one core alone", alone * 60, 0.9)
 
