@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import glob
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ from labsupport.services.node import environment
 
 TRIM_PROVEN = ("3.10.",)  # versions whose boot asks only for the attributes that `trim.escript` keeps
 TRIM_FORMAT = 1  # part of the cache's key: raise it when trim.escript or the choice of applications changes
+
+_asked = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -151,9 +154,11 @@ def ask(erlang: Erlang, home: Path, port: int, expression: str, *, timeout_s: fl
         home: the directory that holds the node's cookie.
         port: the node's distribution port.
     """
+    name = f"asker-{os.getpid()}-{next(_asked)}"  # of two callers with one name the node turns the second away
+    limit = str(max(1, int(timeout_s)))
     try:
         asked = subprocess.run(
-            [erlang.tool("erl_call"), "-address", f"localhost:{port}", "-timeout", str(max(1, int(timeout_s))), "-e"],
+            [erlang.tool("erl_call"), "-h", name, "-address", f"localhost:{port}", "-timeout", limit, "-e"],
             input=expression + ".\n",
             capture_output=True,
             text=True,

@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +18,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("__init__.py", "__main__.py", "bench.py", "cli.py", "environment", "errors.py")
+
+# In a script's background job Ctrl-C is ignored, and so it would be in the commands that these tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A command of the stand-in that tells where it runs.
 WHERE = """

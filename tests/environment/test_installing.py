@@ -16,11 +16,8 @@ from labsupport.environment import installing
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A command that starts an installer, which starts a process of its own and prints its number. (Where the tests run in
-# the background of a script, Ctrl-C is ignored, and a command inherits that.)
+# A command that starts an installer, which starts a process of its own and prints its number.
 STARTS = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 from labsupport.environment import installing
 installing.run(["/bin/sh", "-c", "sleep 3600 & echo $!; wait"], on_line=lambda line: print(line, flush=True))
 """
