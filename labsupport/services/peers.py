@@ -90,21 +90,30 @@ class Peers(Relay):
         links = list(self.links)
         owners = await self.loop.run_in_executor(None, _owners, self.nodes())
         known = {link: name for link, name in self._callers.items() if link in self.links}
-        new = {link: link.near.transport.get_extra_info("peername")[1] for link in links if link not in known}
-        self._callers = {**known, **{link: owners.get(port, "") for link, port in new.items()}}
+        new = {link: owners.get(_from(link), "") for link in links if link not in known}
+        self._callers = {**known, **new}
         self._asking = False  # so that those who came meanwhile can ask
         self.announce()
 
 
-def _owners(nodes: Sequence[Node]) -> dict[int, str]:
-    """Which node has which port of this machine."""
+Way = tuple[int, tuple[str, int]]  # a connection: from a port, to an address (one port may call several addresses)
+
+
+def _from(link: Link) -> Way:
+    near = link.near.transport
+    return near.get_extra_info("peername")[1], near.get_extra_info("sockname")[:2]
+
+
+def _owners(nodes: Sequence[Node]) -> dict[Way, str]:
+    """Which node has opened which connection."""
     import psutil  # only partitions need it, and it takes longer to import than etcd to start
 
     found = {}
     for node in nodes:
         with contextlib.suppress(psutil.Error):
             if node.pid is not None:
-                found |= {each.laddr.port: node.name for each in psutil.Process(node.pid).net_connections("tcp4")}
+                open_ = psutil.Process(node.pid).net_connections("tcp4")
+                found |= {(each.laddr.port, tuple(each.raddr)): node.name for each in open_ if each.raddr}
     return found
 
 
