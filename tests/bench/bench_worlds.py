@@ -296,7 +296,8 @@ def _raft_speed(quick: bool) -> Iterator[dict]:
     case, part = "five-node async Raft, 1,000 events per schedule", SCHEDULES_PER_MIN * 1_000 / 60 / BARE_HEAP
     goal = f"ratio >= {part:.3f}: {SCHEDULES_PER_MIN:,} a minute where a bare heap makes {BARE_HEAP:,} events/s"
     yield {**_row(case, alone * 1_000, "events/s", "a bare heap of tuples", bare, part), "goal": goal}
-    yield {"case": "that is, on this machine", "value": round(alone * 60), "unit": "schedules/min/core"}
+    minute = {"value": round(alone * 60), "unit": "schedules/min/core", "holds": alone * 60 >= SCHEDULES_PER_MIN}
+    yield {"case": "that is, on this machine", **minute, "goal": f">= {SCHEDULES_PER_MIN}"}
     case = "the same on two cores at once, per core"
     yield _row(case, together * 60, "schedules/min/core", "one core alone", alone * 60, 0.9)
 
