@@ -7,12 +7,10 @@ import time
 
 import pytest
 
-from labsupport import environment
 from labsupport.errors import ServiceError, SetupError
 from labsupport.services import Spark, java, running_services, spark
 
 WAIT_S = 180.0
-needs_spark = pytest.mark.skipif(not environment.has("spark"), reason="Spark is not here: python3 -m labsupport fetch")
 
 
 def until(condition):
@@ -61,13 +59,11 @@ def job(cluster, tmp_path):
     finish()
 
 
-@needs_spark
 def test_work_is_shared_by_the_executors_of_both_workers(cluster, job):
     results, ran = job()
     assert results == [56] and sorted(map(int, ran)) == list(range(8))
 
 
-@needs_spark
 def test_what_was_lost_with_an_executor_is_computed_again(cluster, job):
     victim = cluster.nodes[0]
     (lost,) = victim.executors
@@ -77,7 +73,6 @@ def test_what_was_lost_with_an_executor_is_computed_again(cluster, job):
     assert results == [56] and len(ran) > 8, "some of it ran twice"
 
 
-@needs_spark
 def test_what_was_lost_with_a_worker_is_computed_again_and_the_worker_comes_back(cluster, job):
     victim = cluster.nodes[1]
     victim.kill()
@@ -89,7 +84,6 @@ def test_what_was_lost_with_a_worker_is_computed_again_and_the_worker_comes_back
     until(lambda: victim.executors)
 
 
-@needs_spark
 def test_a_frozen_worker_is_missed_and_known_again_when_it_goes_on(cluster):
     node = cluster.nodes[0]
 
@@ -106,7 +100,6 @@ def test_a_frozen_worker_is_missed_and_known_again_when_it_goes_on(cluster):
     until(known)
 
 
-@needs_spark
 def test_there_is_one_session(cluster):
     assert cluster.session() is cluster.session()
     with Spark(nodes=1) as second, pytest.raises(ServiceError, match="already"):
@@ -116,7 +109,6 @@ def test_there_is_one_session(cluster):
         cluster.master.kill_executors()
 
 
-@needs_spark
 def test_it_leaves_nothing(cluster):
     from pyspark import SparkContext
 
