@@ -35,7 +35,8 @@ TOP_LEVEL = {
 # What each part of the package may import of the others; `design`: imports point down only.
 LAYERS = {
     "errors": set(),
-    "environment": {"errors"},
+    "repeating": set(),
+    "environment": {"errors", "repeating"},
     "history": {"errors"},
     "messages": {"errors"},
     "trace": {"errors", "history", "messages"},
@@ -54,7 +55,7 @@ LAYERS = {
     "view": {"errors", "history", "checkers", "messages", "trace", "spacetime"},
     "exercises": {"errors", "history", "checkers", "services", "view"}
     | {"messages", "node", "trace", "faults", "sim", "search", "spacetime", "cluster", "workloads", "watchdog"},
-    "grading": {"errors", "history", "checkers", "services", "view", "exercises"},
+    "grading": {"errors", "repeating", "history", "checkers", "services", "view", "exercises"},
     "bench": {"errors"},
     "cli": {"errors", "environment", "history", "checkers", "services", "view", "exercises", "grading", "bench"}
     | {"workloads"},

@@ -184,21 +184,3 @@ def stop_signals_raise() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def every(seconds: float, action: Callable[[], object]) -> Iterator[None]:
-    """Call an action again and again from another thread, as long as the block runs."""
-    done = threading.Event()
-
-    def work() -> None:
-        while not done.wait(seconds):
-            action()
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()

@@ -30,6 +30,7 @@ from pathlib import Path
 
 from labsupport.environment import installing, programs
 from labsupport.errors import LabError, SetupError
+from labsupport.repeating import every
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKED_EXTRAS = "labsupport/environment/everything.txt"  # versions for what the extras bring with them
@@ -467,7 +468,7 @@ def _install(
         command = [python, "-I", "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--no-user"]
         command += ["--progress-bar", "off", "--no-warn-script-location", *words]
         line.phase("downloading")
-    with installing.every(0.5, lambda: unpacking and line.detail(f"({_count(packages) - before} done)")):
+    with every(0.5, lambda: unpacking and line.detail(f"({_count(packages) - before} done)")):
         return installing.run(command, on_line=on_line, env=_clean_environment(), keep_open=[lock])
 
 

@@ -13,7 +13,6 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from labsupport.grading import release
 from labsupport.grading.grader import unjudged
 from labsupport.grading.pool import Task
 from labsupport.grading.sandbox import PACKAGE
+from labsupport.repeating import every
 
 TASK = "grade"
 QUEUES = "grading-"
@@ -123,21 +123,17 @@ class Verdicts:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """While nobody else holds them; waits for whoever does, or for the end of a dead one's lease."""
-        lock, over = self._store.lock(f"{self._key}:lock", timeout=LEASE_S, thread_local=False), threading.Event()
+        lock = self._store.lock(f"{self._key}:lock", timeout=LEASE_S, thread_local=False)
 
         def renew() -> None:
-            while not over.wait(LEASE_S / 4):
-                with contextlib.suppress(redis.RedisError):
-                    lock.reacquire()
+            with contextlib.suppress(redis.RedisError):
+                lock.reacquire()
 
         lock.acquire()
-        thread = threading.Thread(target=renew, daemon=True)
-        thread.start()
         try:
-            yield
+            with every(LEASE_S / 4, renew):
+                yield
         finally:
-            over.set()
-            thread.join()
             with contextlib.suppress(redis.RedisError):
                 lock.release()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("__init__.py", "__main__.py", "bench.py", "cli.py", "environment", "errors.py")
+PARTS = ("__init__.py", "__main__.py", "bench.py", "cli.py", "environment", "errors.py", "repeating.py")
 
 # In a script's background job Ctrl-C is ignored, and so it would be in the commands that these tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
