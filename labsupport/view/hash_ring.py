@@ -9,17 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 
 from labsupport.view.cards import Card, Table
+from labsupport.view.looks import LOOKS, legend, mark
 
 SIZE, MIDDLE, RADIUS = 320, 160, 118
-# Colours of Okabe and Ito; each node also has its own mark, and its name in the table beside it.
-LOOKS = (
-    ("#0072B2", "M0-7L6 4L-6 4z"),
-    ("#D55E00", "M-5-5H5V5H-5z"),
-    ("#008060", "M0-7L7 0L0 7L-7 0z"),
-    ("#B0568F", "M-7 0a7 7 0 1 0 14 0a7 7 0 1 0-14 0z"),
-    ("#7A6A00", "M-7-7L7 7M-7 7L7-7"),
-    ("#767676", "M0 7L6-4L-6-4z"),
-)
 
 
 class HashRing(Card):
@@ -67,20 +59,15 @@ class HashRing(Card):
         return "\n".join([self.table().text(), *moves])
 
     def html(self) -> str:
-        legend = "".join(
-            f'<li style="display:inline;margin-right:1em"><svg width="18" height="18" aria-hidden="true">'
-            f"{_mark(9, 9, *look)}</svg> {escape(name)}</li>"
-            for name, look in self.looks.items()
-        )
-        legend += "<li style='display:inline'>○ a key that has moved</li>" if self.moved else ""
-        return f'{self.svg()}<ul style="list-style:none;padding:0;margin:0">{legend}</ul>{self.table().html()}'
+        moved = ["○ a key that has moved"] if self.moved else []
+        return f"{self.svg()}{legend(self.looks, *moved)}{self.table().html()}"
 
     def svg(self) -> str:
         """The ring as a picture."""
         parts = [f'<circle cx="{MIDDLE}" cy="{MIDDLE}" r="{RADIUS}" stroke="currentColor" stroke-opacity=".4"/>']
         parts += [*self._arcs(), *self._keys()]
         parts += [
-            f"<g><title>{escape(name)}</title>{_mark(*_spot(place), *self.looks[name])}</g>"
+            f"<g><title>{escape(name)}</title>{mark(*_spot(place), *self.looks[name])}</g>"
             for name, places in self.nodes.items()
             for place in places
         ]
@@ -125,9 +112,3 @@ def _owners(nodes: Mapping[str, Sequence[float]], keys: Mapping[str, float]) -> 
 def _spot(place: float, radius: float = RADIUS) -> tuple[float, float]:
     turn = 2 * math.pi * place
     return MIDDLE + radius * math.sin(turn), MIDDLE - radius * math.cos(turn)
-
-
-def _mark(x: float, y: float, colour: str, path: str) -> str:
-    return (
-        f'<path d="{path}" transform="translate({x:.1f} {y:.1f})" fill="{colour}" stroke="{colour}" stroke-width="2"/>'
-    )

@@ -9,7 +9,7 @@ import time
 import pika
 
 from labsupport import LiveChart, RabbitMQ
-from labsupport.view import live_chart
+from labsupport.view import live_chart, live_picture
 
 
 class Tank:
@@ -35,7 +35,7 @@ def until(condition, what: str, timeout_s: float = 60.0) -> None:
 
 
 def test_it_looks_by_itself_until_it_is_closed_and_all_forms_say_the_same(monkeypatch):
-    monkeypatch.setattr(live_chart, "LOOK_S", 0.001)
+    monkeypatch.setattr(live_picture, "LOOK_S", 0.001)
     tank = Tank()
     with LiveChart(tank, "water") as chart:
         until(lambda: chart.looks, "a look")
@@ -55,7 +55,7 @@ def test_it_looks_by_itself_until_it_is_closed_and_all_forms_say_the_same(monkey
 
 
 def test_a_long_watch_keeps_a_bounded_number_of_looks_over_its_whole_time(monkeypatch):
-    monkeypatch.setattr(live_chart, "LOOK_S", 0.0001)
+    monkeypatch.setattr(live_picture, "LOOK_S", 0.0001)
     monkeypatch.setattr(live_chart, "MOST_LOOKS", 20)
     with LiveChart(Tank(), "water") as chart:
         until(lambda: chart._every >= 8, "looks to be forgotten")
