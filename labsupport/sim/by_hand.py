@@ -66,7 +66,7 @@ class ByHand:
     ) -> None:
         self._given = (kind, nodes, clients or {}, seed, tuple(properties))
         self._steps: list[Step] = []
-        self._changed: list[Callable[[], None]] = []
+        self._changed: dict[Callable[[], None], None] = {}
         self.world, self.place = Steps(*self._given), 0
         for step in steps_of(after.records) if isinstance(after, Trace) else after:
             if not self._do(step):
@@ -118,7 +118,11 @@ class ByHand:
 
     def changed(self, tell: Callable[[], None]) -> None:
         """Have `tell` called whenever another step is shown."""
-        self._changed.append(tell)
+        self._changed[tell] = None
+
+    def forget(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called no more."""
+        self._changed.pop(tell, None)
 
     # -------------------------------------------------------------------------------------------- choosing
 
@@ -152,7 +156,7 @@ class ByHand:
         for step in self._steps[self.place : place]:
             self._do(step)
         self.place = place
-        for tell in self._changed:
+        for tell in list(self._changed):
             tell()
         return self
 

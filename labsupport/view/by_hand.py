@@ -80,9 +80,19 @@ class _Live:
         self._names = [widgets.Label(f"{name}:") for name, _ in GROUPS]
         self._more = [widgets.Label() for _ in GROUPS]
         moves = widgets.HBox([self.back, self.forward, self.slider])
-        self.box = widgets.VBox([moves, self.status, self.picture, *self._rows])
+        # With a number here at first, the browser counts the places where the widgets are seen.
+        self.box = widgets.VBox([moves, self.status, self.picture, *self._rows], _view_count=0)
+        self.box.observe(self._seen, names="_view_count")
         self._hand.changed(self.show)
         self.show()
+
+    def _seen(self, change: dict[str, Any]) -> None:
+        """Follow the cluster only while the widgets are somewhere: a cell that runs again shows new ones."""
+        if change["new"]:
+            self._hand.changed(self.show)
+            self.show()
+        else:
+            self._hand.forget(self.show)
 
     def _button(self, words: str, act: Callable[[], Any]) -> Any:
         button = self._widgets.Button(description=words, layout={"width": "auto", "max_width": "100%"})

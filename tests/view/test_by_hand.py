@@ -67,6 +67,20 @@ def test_widgets_follow_what_is_done_by_calls_and_keep_their_buttons(monkeypatch
     assert "✗ down" in live.picture.value and "Restart n2" in buttons(live)
 
 
+def test_widgets_that_are_nowhere_follow_no_more_until_they_are_seen_again(monkeypatch):
+    hand = ByHand(Hailer, nodes=3)
+    live = live_of(hand, monkeypatch)
+    for count in (1, 2, 1, 0):  # as the browser tells it
+        live.box._view_count = count
+    assert not hand._changed
+    hand.take(1)
+    assert "Step 0 of 0" in live.status.value
+    live.box._view_count = 1
+    assert "Step 1 of 1" in live.status.value
+    hand.back()
+    assert "Step 0 of 1" in live.status.value and len(hand._changed) == 1
+
+
 def test_so_many_choices_that_nobody_reads_them_are_counted(monkeypatch):
     live = live_of(ByHand(Hailer, nodes=by_hand.MOST + 4), monkeypatch)
     assert "and 3 more" in live._more[0].value and len(live._rows[0].children) == by_hand.MOST + 2
