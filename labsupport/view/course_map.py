@@ -33,10 +33,10 @@ class CourseMap(Card):
             exercises = "".join(self._exercise(one) for one in lesson["exercises"])
             name = escape(f"{lesson['lesson']} · {lesson['title']}")
             rows.append(
-                f'<li><a href="{escape(lesson["notebook"])}">{name}</a>'
+                f'<li><a href="{escape(lesson["notebook"])}">{name}</a> '
                 f"<span>{lesson['done']} of {lesson['of']}</span><ul>{exercises}</ul></li>"
             )
-        return f'{_STYLE}<p><b>{escape(self.headline)}</b></p><ol class="lab-map">{"".join(rows)}</ol>{self._legend()}'
+        return f'{_STYLE}<p><b>{escape(self.headline)}</b></p><ul class="lab-map">{"".join(rows)}</ul>{self._legend()}'
 
     def _exercise(self, one: Mapping[str, Any]) -> str:
         here = ' class="lab-next"' if one["id"] == self.standing["next"] else ""

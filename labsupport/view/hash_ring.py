@@ -60,7 +60,13 @@ class HashRing(Card):
 
     def html(self) -> str:
         moved = ["○ a key that has moved"] if self.moved else []
-        return f"{self.svg()}{legend(self.looks, *moved)}{self.table().html()}"
+        return f"{self.svg()}{legend(self.looks, *moved)}{self.table().html()}{self._moves()}"
+
+    def _moves(self) -> str:
+        """Which keys have moved, for those who cannot point at them in the picture."""
+        rows = [(key, self.before[key], self.owners[key]) for key in self.moved]
+        table = Table("", ("key", "from", "to"), rows).html()
+        return f"<details><summary>The keys that have moved</summary>{table}</details>" if rows else ""
 
     def svg(self) -> str:
         """The ring as a picture."""
