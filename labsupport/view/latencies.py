@@ -53,18 +53,28 @@ class Latencies(Card):
         alt = escape(self.summary)
         return f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{picture}">{self.table().html()}'
 
+    @property
+    def _slowest(self) -> float:
+        return max(times[-1] for times in self.series.values())
+
+    @property
+    def _straight(self) -> bool:
+        """Whether the quick half of each series is long enough to be seen on an axis that is not logarithmic."""
+        return self._slowest <= BINS * min(_quantile(times, 0.5) for times in self.series.values())
+
     def _png(self) -> bytes:
-        """One row for each series over a common axis, which is logarithmic: the slow ones are what matters."""
+        """One row for each series over a common axis."""
         from matplotlib.figure import Figure
 
-        low = max(min(times[0] for times in self.series.values()), 0.001)
-        high = max(max(times[-1] for times in self.series.values()), low * 1.01)
-        bins = [low * (high / low) ** (number / BINS) for number in range(BINS + 1)]
+        high = max(self._slowest, 0.01)
+        low = 0.0 if self._straight else max(min(times[0] for times in self.series.values()), 0.001)
+        steps = [number / BINS for number in range(BINS + 1)]
+        bins = [high * step if self._straight else low * (high / low) ** step for step in steps]
         figure = Figure(figsize=(7, 0.7 + 0.8 * len(self.series)), layout="constrained")
         rows = figure.subplots(len(self.series), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (name, times), number in zip(rows, self.series.items(), range(len(rows)), strict=True):
             axes.hist([max(time, low) for time in times], bins, color=COLOURS[number % len(COLOURS)])
-            axes.set(xscale="log", ylabel=name)
+            axes.set(xscale="linear" if self._straight else "log", ylabel=name)
             axes.yaxis.label.set(rotation=0, ha="right", va="center", color=GREY)
             axes.tick_params(colors=GREY, which="both")
             axes.set_yticks([])

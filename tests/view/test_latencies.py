@@ -31,6 +31,11 @@ def test_equal_times_are_drawn_too():
     assert "<img" in Latencies({"a": [1.0, 1.0]}).html()
 
 
+def test_the_axis_is_straight_unless_the_quick_ones_could_not_be_seen_on_it():
+    assert Latencies({"one by one": range(100, 2001, 100), "in a stream": [100] * 20})._straight
+    assert not Latencies({"near": [0.2, 0.3], "far": [40, 80]})._straight
+
+
 @pytest.mark.parametrize("series", [{}, {"a": []}, {"a": [-1.0]}])
 def test_what_cannot_be_drawn_is_refused(series):
     with pytest.raises(LearnerError, match="no times to draw"):
