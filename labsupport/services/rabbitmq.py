@@ -49,10 +49,13 @@ end
 MAKE_NAMESPACE = """
 [ok = F() || F <- [
     fun() -> rabbit_vhost:add(NAME, NAME) end,
+    fun() -> rabbit_vhost_limit:set(NAME, [{<<"max-connections">>, MOST}, {<<"max-queues">>, MOST}], NAME) end,
     fun() -> rabbit_auth_backend_internal:add_user(NAME, PASSWORD, NAME) end,
     fun() -> rabbit_auth_backend_internal:set_permissions(NAME, NAME, <<".*">>, <<".*">>, <<".*">>, NAME) end]]
 """
 DROP_NAMESPACE = "[rabbit_auth_backend_internal:delete_user(NAME, NAME), rabbit_vhost:delete(NAME, NAME)]"
+
+MOST_IN_NAMESPACE = 500  # connections, and queues; some hundred may be somebody's idea of a solution
 
 WAITS = "Waiting for Mnesia tables"  # the last line in the log of a node that others have to join first
 SURELY_WAITS_S = 1.0  # every node says so for a moment
@@ -305,23 +308,28 @@ class RabbitMQ(PartedService):
     def namespace(self) -> Iterator[str]:
         """The address of a new virtual host, with an account that may enter no other; both end with the block.
 
-        It takes some 50 ms, and a broker of one's own a second. A broker of somebody else is given as it is.
+        It takes some 50 ms, and a broker of one's own a second. A broker of somebody else is given as it is. A broker
+        that cannot forget the virtual host again is killed.
 
         Raises:
-            ServiceError: the broker does not answer, or cannot forget the virtual host again: use it no more.
+            ServiceError: the broker does not answer.
         """
         if isinstance(self.nodes[0], Foreign):
             yield self.url
             return
         name, password = f"lab-{secrets.token_hex(4)}", secrets.token_hex(16)
-        self._about(name, MAKE_NAMESPACE.replace("PASSWORD", f'<<"{password}">>'))
+        make = MAKE_NAMESPACE.replace("PASSWORD", f'<<"{password}">>').replace("MOST", str(MOST_IN_NAMESPACE))
+        self._about(name, make)
         url = f"amqp://{name}:{password}@127.0.0.1:{self.port}/{name}"
         try:
             self._until(lambda: self._probe_address(url), "a new virtual host")
             yield url
         finally:
             if self.nodes[0].state == "running":
-                self._about(name, DROP_NAMESPACE)
+                try:
+                    self._about(name, DROP_NAMESPACE)
+                except ServiceError:
+                    self.nodes[0].kill()
 
     def _about(self, namespace: str, expression: str) -> None:
         self._ask(self.nodes[0], expression.replace("NAME", f'<<"{namespace}">>'), timeout_s=20.0)

@@ -14,6 +14,7 @@ import pika.frame
 import pika.spec
 import pytest
 
+from labsupport.exercises.workqueues import wiretap
 from labsupport.exercises.workqueues.wiretap import Wiretap, _Amqp, _Resp
 
 WAIT_S = 10
@@ -93,6 +94,17 @@ def test_a_cut_message_never_arrives_and_the_server_sees_an_orderly_end(line):
     tap.settle(WAIT_S)
     assert store.over.wait(WAIT_S)
     assert store.received == command("GET", "k")
+
+
+def test_a_flood_ends_the_connection_before_it_fills_the_memory_of_the_check(line, monkeypatch):
+    tap, store, client = line
+    monkeypatch.setattr(wiretap, "MOST_HEARD", 1000)
+    client.sendall(command("SET", "k", "v" * 500))
+    until(lambda: tap.events)
+    assert not tap.is_full
+    client.sendall(command("SET", "k", "v" * 500))
+    assert store.over.wait(WAIT_S)
+    assert tap.is_full and store.received == command("SET", "k", "v" * 500)
 
 
 def test_a_mistake_in_a_condition_is_raised_where_the_check_waits(line):

@@ -34,6 +34,7 @@ from labsupport.services import Nats
 
 T = TypeVar("T")
 PATIENCE_S = 20.0  # for what takes milliseconds; only an answer that never does it waits so long
+MOST_HEARD = 16_000_000  # bytes in one direction; a check hears thousands, and a flood must not fill its memory
 STUCK_S = 8.0  # an event loop that does not turn for so long is held by somebody
 
 
@@ -55,12 +56,14 @@ NUMBERS_AT_END = {"PUB": 1, "HPUB": 2, "MSG": 1, "HMSG": 2}
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Frame:
-    """The next frame; `asyncio.IncompleteReadError` at the end of the connection."""
+    """The next frame; `asyncio.IncompleteReadError` at the end of the connection, ConnectionError for one too large."""
     line = await reader.readuntil(b"\r\n")
     verb, *words = line.decode("latin-1").split()
     verb = verb.upper()
     if verb not in NUMBERS_AT_END:
         return Frame(verb, words[0] if verb == "SUB" else "", "", b"", line)
+    if int(words[-1]) > MOST_HEARD:
+        raise ConnectionError("a frame that no server takes")
     payload = await reader.readexactly(int(words[-1]) + 2)
     named = words[: -NUMBERS_AT_END[verb]]
     place = PLACE_OF_REPLY[verb]
@@ -75,6 +78,7 @@ class Lane:
     def __init__(self) -> None:
         self.passed: list[Frame] = []
         self.waiting: list[Frame] = []
+        self.heard = 0  # bytes, on all connections
         self.is_open = True
         self.shut_after: Callable[[Frame], bool] = lambda frame: False
         self._writer: asyncio.StreamWriter | None = None
@@ -89,8 +93,9 @@ class Lane:
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
-            while True:
+            while self.heard < MOST_HEARD:
                 self.waiting.append(await read_frame(reader))
+                self.heard += len(self.waiting[-1].raw)
                 self._push()
 
     def _push(self) -> None:
@@ -231,16 +236,19 @@ class Stage:
         self.watch: Callable[[Actor], None] = lambda actor: None  # called for each child while something is waited for
 
     async def __aenter__(self) -> Stage:
-        self.server = await asyncio.to_thread(Nats().start)
+        self._lent = self.run.lend(Nats)
+        self.server = await asyncio.to_thread(self._lent.__enter__)
         self.nc = await nats.connect(self.server.url, error_cb=pass_over)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        for actor in self.actors:
-            await actor.kill()  # before the server: what a client says about a lost connection is not the learner's
-            await actor.relay.stop()
-        await self.nc.close()
-        await asyncio.to_thread(self.server.stop)
+    async def __aexit__(self, *how: object) -> None:
+        try:
+            for actor in self.actors:
+                await actor.kill()  # before the server: what a client says about a lost connection is not the learner's
+                await actor.relay.stop()
+            await self.nc.close()
+        finally:
+            await asyncio.to_thread(self._lent.__exit__, *how)
 
     async def child(self, driver: Callable[..., Any], **args: Any) -> Actor:
         """Start a child whose driver takes `url` (through a relay), `direct` and `control` besides `args`."""

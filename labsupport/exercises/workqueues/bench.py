@@ -18,6 +18,7 @@ from labsupport.services import RabbitMQ
 WAIT_S = 25.0  # for what takes milliseconds on an idle machine
 PATIENCE_S = 20.0  # before a check says of something that it will never happen
 ACK = "Basic.Ack"
+REFUSALS = (pika.exceptions.AMQPChannelError, pika.exceptions.UnroutableError, pika.exceptions.NackError)
 SETTLING = (ACK, "Basic.Nack", "Basic.Reject")
 
 
@@ -25,12 +26,13 @@ class Broker:
     """The check's own connection to RabbitMQ, beside the tap; opened again after a restart.
 
     Args:
+        run: the check.
         server: the broker.
         url: of the namespace in it that the check works in.
     """
 
-    def __init__(self, server: RabbitMQ, url: str) -> None:
-        self._server, self._url = server, url
+    def __init__(self, run: Run, server: RabbitMQ, url: str) -> None:
+        self._run, self._server, self._url = run, server, url
         self._connection: pika.BlockingConnection | None = None
 
     @classmethod
@@ -38,7 +40,7 @@ class Broker:
     def of(cls, run: Run) -> Iterator[Broker]:
         """A broker that the check has to itself, in which it finds nothing and leaves nothing."""
         with run.lend(RabbitMQ) as rabbit, rabbit.namespace() as url:
-            yield cls(rabbit, url)
+            yield cls(run, rabbit, url)
 
     def behind(self, tap: Wiretap, who: str = "worker") -> str:
         """The address for a learner's code, through the tap."""
@@ -46,7 +48,10 @@ class Broker:
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
-        """A channel for one purpose: a refusal of the broker closes the channel, and the next one is a new one."""
+        """A channel for one purpose: a refusal of the broker closes the channel, and the next one is a new one.
+
+        What is refused here worked before the answer began: it has used up a limit, or taken a queue away.
+        """
         if self._connection is None:
             parameters = pika.URLParameters(self._url)
             parameters.heartbeat = 0  # a check waits for minutes without serving its connection
@@ -54,6 +59,13 @@ class Broker:
         channel = self._connection.channel()
         try:
             yield channel
+        except REFUSALS as refusal:
+            self._run.reject(
+                "",
+                f"the broker refuses what it did before your code ran: {refusal}",
+                expected="queues as they were given",
+                got=refusal,
+            )
         finally:
             if channel.is_open:
                 channel.close()
@@ -128,6 +140,10 @@ class WorkerBench:
         """
 
         def look() -> Any:
+            if self.tap.is_full:
+                self.run.reject(
+                    "", f"your worker's connections carried {self.tap.heard // 1_000_000} MB, without an end"
+                )
             over = not child.running  # asked first: the condition may come true with its last act
             if not (value := condition()) and over:
                 child.wait(10)

@@ -57,7 +57,7 @@ def run_worker(given: Any, tell: Callable[..., None], rabbit_url: str, store_url
 
 def check_worker(answer: Answer, run: Run) -> str:
     """Kill the worker before and after its effect, kill the broker, let two workers race, and drain one."""
-    with Broker.of(run) as broker, Redis() as store, Wiretap() as tap:
+    with Broker.of(run) as broker, run.lend(Redis) as store, Wiretap() as tap:
         return CrashTest(answer, run, broker, store, tap).go()
 
 

@@ -30,6 +30,7 @@ import pika.frame
 from labsupport.services.relay import Relay, Stream
 
 SHOWN = 60  # characters of an argument that a line of evidence shows
+MOST_HEARD = 16_000_000  # bytes; a check hears thousands, and a worker that never ends must not fill its memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +132,13 @@ class Wiretap(Relay):
     def __init__(self) -> None:
         super().__init__()
         self.events: list[Event] = []
+        self.heard = 0  # bytes, on all connections
         self._stops: list[Stop] = []
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has heard more than it can keep; then it has ended every connection that went on."""
+        return self.heard > MOST_HEARD
 
     def amqp(self, url: str, who: str = "worker") -> str:
         """The address under which RabbitMQ is reached through the tap."""
@@ -192,6 +199,11 @@ class _Tapped(Stream):
         self.tap, self.protocol, self.sent = tap, protocol, sent
         self.size = 0  # of the message that is held
         self.holding: list[Stop] = []
+
+    def arrived(self, size: int) -> None:
+        self.tap.heard += size
+        if self.tap.is_full:
+            self.end()
 
     def allowed(self) -> int:
         """The size of the first whole message, after it was written down and held where a stop wanted it."""
