@@ -331,6 +331,23 @@ class RabbitMQ(PartedService):
                 except ServiceError:
                     self.nodes[0].kill()
 
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """The broker shuts down before the block and starts again after it, in its process, which goes on.
+
+        It is what `rabbitmqctl stop_app` and `start_app` do. Clients and queues cannot tell it from a process that is
+        terminated and restarted, and it takes a sixth of the time.
+
+        Raises:
+            ServiceError: it does not shut down or does not answer again.
+        """
+        node = self.nodes[0]
+        node._must_be_up("shut down")
+        self._ask(node, "ok = rabbit:stop()", timeout_s=20.0)
+        yield
+        self._ask(node, "ok = rabbit:start()", timeout_s=60.0)
+        self._until(self._probe_of(node), f"{node.name} to answer again")
+
     def _about(self, namespace: str, expression: str) -> None:
         self._ask(self.nodes[0], expression.replace("NAME", f'<<"{namespace}">>'), timeout_s=20.0)
 

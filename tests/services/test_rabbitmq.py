@@ -85,6 +85,43 @@ def test_a_namespace_is_there_again_after_a_kill_and_a_restart():
         assert channel.basic_get("kept", auto_ack=True)[2] == b"0"
 
 
+def test_a_namespace_has_so_many_connections_and_queues_and_no_more(monkeypatch):
+    monkeypatch.setattr(rabbitmq_module, "MOST_IN_NAMESPACE", 3)
+    with RabbitMQ() as rabbit, rabbit.namespace() as url:
+        first, *_ = [pika.BlockingConnection(pika.URLParameters(url)) for _ in range(3)]
+        with pytest.raises(pika.exceptions.AMQPConnectionError, match="limit"):
+            pika.BlockingConnection(pika.URLParameters(url))
+        channel = first.channel()
+        for number in range(3):
+            channel.queue_declare(f"queue {number}")
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="limit"):
+            channel.queue_declare("one more")
+
+
+def test_a_broker_that_cannot_forget_a_namespace_is_killed():
+    with RabbitMQ() as rabbit:
+        with rabbit.namespace():
+            rabbit._ask(rabbit.nodes[0], "rabbit:stop()", timeout_s=20.0)
+        assert rabbit.nodes[0].state == "stopped"
+
+
+def test_a_broker_that_was_down_keeps_what_is_to_be_kept_and_has_ended_its_connections():
+    with RabbitMQ() as rabbit, rabbit.namespace() as url:
+        process, channel = rabbit.nodes[0].pid, pika.BlockingConnection(pika.URLParameters(url)).channel()
+        channel.confirm_delivery()
+        fill(channel, "kept", 1)
+        channel.queue_declare("of the moment")
+        with rabbit.down(), pytest.raises(pika.exceptions.AMQPConnectionError):
+            pika.BlockingConnection(pika.URLParameters(url))
+        with pytest.raises(pika.exceptions.AMQPError):
+            channel.queue_declare("kept", passive=True)
+        channel = pika.BlockingConnection(pika.URLParameters(url)).channel()
+        assert channel.basic_get("kept", auto_ack=True)[2] == b"0"
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
+            channel.queue_declare("of the moment", passive=True)
+        assert rabbit.nodes[0].pid == process
+
+
 @pytest.mark.parametrize("kind", ["direct", "fanout", "topic", "headers"])
 def test_the_shortened_boot_has_every_exchange_type(kind, single):
     channel = channel_to(single)

@@ -98,18 +98,12 @@ class Broker:
         with self.channel() as channel:
             channel.queue_delete(queue)
 
-    def kill(self) -> None:
-        """SIGKILL: what the broker has not written to its files is gone."""
+    @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """While the block runs, the broker is shut down; then it starts again."""
         self._connection = None
-        self._server.nodes[0].kill()
-
-    def shut_down(self) -> None:
-        """SIGTERM: it writes everything that is to be kept."""
-        self._connection = None
-        self._server.nodes[0].terminate()
-
-    def restart(self) -> None:
-        self._server.nodes[0].restart()
+        with self._server.down():
+            yield
 
     def _look(self, queue: str) -> tuple[int, int]:
         with self.channel() as channel:

@@ -1,7 +1,7 @@
 """The check of exercise 12.1: a RabbitMQ worker whose effect in Redis happens once, wherever its process is killed.
 
-A tap (`wiretap`) between the worker and the servers holds one chosen message on its way; there the worker, or the
-broker, is killed. What is rare in production happens in every run.
+A tap (`wiretap`) between the worker and the servers holds one chosen message on its way; there the worker is killed, or
+the broker restarted. What is rare in production happens in every run.
 Acknowledgements, redelivery and prefetch: https://www.rabbitmq.com/docs/confirms; dead-letter exchanges:
 https://www.rabbitmq.com/docs/dlx; transactions and scripts are atomic: https://redis.io/docs/latest/develop/using-commands/.
 """
@@ -56,7 +56,7 @@ def run_worker(given: Any, tell: Callable[..., None], rabbit_url: str, store_url
 
 
 def check_worker(answer: Answer, run: Run) -> str:
-    """Kill the worker before and after its effect, kill the broker, let two workers race, and drain one."""
+    """Kill the worker before and after its effect, restart the broker, let two workers race, and drain one."""
     with Broker.of(run) as broker, run.lend(Redis) as store, Wiretap() as tap:
         return CrashTest(answer, run, broker, store, tap).go()
 
@@ -92,7 +92,7 @@ class CrashTest(WorkerBench):
         count = len(self.jobs)
         self.drains(child)
         return (
-            f"{count} jobs; the worker killed before and after its effect, the broker killed under an "
+            f"{count} jobs; the worker killed before and after its effect, the broker restarted under an "
             "acknowledgement, a duplicate, two workers with one job, poison, SIGTERM: each sum is in the ledger once"
         )
 
@@ -368,7 +368,7 @@ class CrashTest(WorkerBench):
             self.publish(job)
             event = self.reach(child, stop, f"{job.id} to get to the ledger")
             if event.name == ACK:
-                return self.broker_killed(child, stop, job, begun)
+                return self.broker_restarted(child, stop, job, begun)
             command = event.content[0].upper()
             self.kill(child, stop, queue=self.queue, why=f"the store has done {command}, the worker has no reply yet")
             child = self.start()
@@ -392,20 +392,19 @@ class CrashTest(WorkerBench):
 
         return wanted
 
-    def broker_killed(self, child: Child, stop: Stop, job: Job, begun: int) -> Child:
-        """The broker dies before it gets the acknowledgement of a job that is done."""
-        self.tap.note("check: SIGKILL to the broker, which has not got the acknowledgement, and a new start")
+    def broker_restarted(self, child: Child, stop: Stop, job: Job, begun: int) -> Child:
+        """The broker goes down before it gets the acknowledgement of a job that is done."""
+        self.tap.note("check: the broker shuts down without the acknowledgement, and starts again")
         since = len(self.tap.events)
-        self.broker.kill()
-        stop.cut()
-        self.broker.restart()
+        with self.broker.down():
+            stop.cut()
         what = f"{job.id} to be acknowledged after the broker's return"
         try:
             self.until(child, lambda: self.settled(job.body, since=since), what)
         except ChildEnded:
             child = self.start()
             self.until(child, lambda: self.settled(job.body, since=since), what)
-        self.must_be_right("", f"the broker was killed, and {job.id} came again", job, begun)
+        self.must_be_right("", f"the broker was restarted, and {job.id} came again", job, begun)
         return child
 
     def races(self, child: Child) -> None:
