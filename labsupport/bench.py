@@ -27,6 +27,7 @@ from labsupport.errors import LabBug, LearnerError
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "bench"
 KEYS = ("bench", "case", "value", "unit", "baseline", "baseline_value", "ratio", "goal", "holds")
+HOLDS = {True: "yes", False: "NO", None: ""}
 
 
 def names(folder: Path = FOLDER) -> list[str]:
@@ -59,7 +60,7 @@ def run(
         benchmark = _load(name, folder)
         for row in benchmark.rows(quick=quick, **({"part": part} if part else {})):
             rows.append(_complete(name, row))
-            print(f"  {row['case']}: {_number(row['value'], row['unit'])}", file=sys.stderr, flush=True)
+            print(f"  {_said(rows[-1])}", file=sys.stderr, flush=True)
     if as_json:
         print(json.dumps({"machine": machine(), "rows": rows}, indent=1, ensure_ascii=False))
     else:
@@ -104,6 +105,13 @@ def _complete(name: str, row: dict) -> dict:
     return full
 
 
+def _said(row: dict) -> str:
+    """A row as it is told when it has been measured, so that a run that is stopped has told what it found."""
+    ratio = f", ratio {_number(row['ratio'])}" if row["ratio"] else ""
+    goal = f" ({row['goal']}: {HOLDS[row['holds']]})" if row["goal"] else ""
+    return f"{row['case']}: {_number(row['value'], row['unit'])}{ratio}{goal}"
+
+
 def _show(rows: Sequence[dict]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -121,7 +129,7 @@ def _show(rows: Sequence[dict]) -> None:
             f"{row['baseline']}: {_number(row['baseline_value'], row['unit'])}" if row["baseline"] else "",
             _number(row["ratio"]),
             row["goal"] or "",
-            {True: "yes", False: "NO", None: ""}[row["holds"]],
+            HOLDS[row["holds"]],
         )
     Console().print(table)
 
