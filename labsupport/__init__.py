@@ -35,6 +35,7 @@ _HOME_OF = {
     "HistoryPicture": "view.history_picture",
     "Panel": "view.panel",
     "LiveChart": "view.live_chart",
+    "Assignment": "view.assignment",
     "HashRing": "view.hash_ring",
     "Latencies": "view.latencies",
     "Nats": "services",

@@ -6,9 +6,9 @@ answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from labsupport.errors import LearnerError
 from labsupport.services.wire import NotYet
@@ -62,27 +62,96 @@ def _of_nats(service: Service, stream: str, _: str) -> Gauge:
 
 
 def _of_kafka(service: Service, topic: str, group: str) -> Gauge:
-    """How far a group's committed offsets are behind the end of each partition."""
     if not group:
         raise LearnerError("In Kafka a lag is that of a group of consumers.", do='give it: group="..."')
+    lags = _lags(service, topic, group)
+    return lambda: {f"partition {number}: lag": lag for number, lag in lags().items()}
+
+
+def _lags(service: Service, topic: str, group: str) -> Callable[[], dict[int, int]]:
+    """How far a group's committed offsets are behind the end of each partition."""
     import confluent_kafka
 
-    servers = ",".join(urlsplit(url).netloc for url in service.urls)
-    client = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": group, "enable.auto.commit": False})
+    client = confluent_kafka.Consumer({**_client_of(service), "group.id": group, "enable.auto.commit": False})
 
-    def look() -> dict[str, int]:
+    def look() -> dict[int, int]:
         try:
             known = client.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
             wanted = [confluent_kafka.TopicPartition(topic, number) for number in sorted(known)]
             found = {}
             for place in client.committed(wanted, timeout=PATIENCE_S):
                 first, end = client.get_watermark_offsets(place, timeout=PATIENCE_S)
-                found[f"partition {place.partition}: lag"] = end - max(place.offset, first)  # nothing committed: < 0
+                found[place.partition] = end - max(place.offset, first)  # nothing committed: < 0
         except confluent_kafka.KafkaException as error:
             raise NotYet(str(error)) from None
         return found
 
     return look
+
+
+def _client_of(service: Service) -> dict[str, Any]:
+    return {"bootstrap.servers": service.bootstrap_servers, "log_level": 0}  # a look that fails tells enough
+
+
+class Shares(NamedTuple):
+    """How a topic is shared out among a group of consumers.
+
+    Attributes:
+        rebalancing: whether the group is about to share it out anew.
+        readers: for each partition who reads it, "" where nobody does.
+        lags: for each partition how far what the group has committed is behind its end.
+    """
+
+    rebalancing: bool
+    readers: dict[int, str]
+    lags: dict[int, int]
+
+
+def assignment(service: Service, topic: str, group: str) -> Callable[[], Shares]:
+    """A look at how a topic of Kafka is shared out; see `Kafka.assignment`."""
+    from confluent_kafka import ConsumerGroupState, KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    admin, lags = AdminClient(_client_of(service)), _lags(service, topic, group)
+    settled = (ConsumerGroupState.STABLE, ConsumerGroupState.EMPTY, ConsumerGroupState.DEAD)
+    called: dict[str, str] = {}  # what each member calls itself, in the order in which they came
+    held: dict[int, str] = {}
+    cooperative = False
+
+    def look() -> Shares:
+        nonlocal held, cooperative
+        counted = lags()
+        try:
+            group_now = admin.describe_consumer_groups([group], request_timeout=PATIENCE_S)[group].result()
+        except KafkaException as error:
+            raise NotYet(str(error)) from None
+        members = {each.group_instance_id or each.member_id: each for each in group_now.members}
+        called.update((key, each.group_instance_id or each.client_id) for key, each in members.items())
+        rebalancing = group_now.state not in settled
+        told = {
+            place.partition: key
+            for key, each in members.items()
+            for place in each.assignment.topic_partitions
+            if place.topic == topic
+        }
+        if group_now.partition_assignor or not rebalancing:
+            held, cooperative = told, "cooperative" in group_now.partition_assignor
+        else:  # the broker still tells what was; but all give up all they have, unless their protocol is cooperative
+            held = {number: key for number, key in held.items() if cooperative and key in members}
+        names = _numbered(called)
+        return Shares(rebalancing, {number: names.get(held.get(number), "") for number in counted}, counted)
+
+    return look
+
+
+def _numbered(called: dict[str, str]) -> dict[str, str]:
+    """A name for each member: what it calls itself, and from the second that does so on, which one it is."""
+    names: dict[str, str] = {}
+    times: Counter[str] = Counter()
+    for key, name in called.items():
+        times[name] += 1
+        names[key] = f"{name} #{times[name]}" if times[name] > 1 else name
+    return names
 
 
 _MAKE: dict[str, Callable[[Service, str, str], Gauge]] = {

@@ -6,6 +6,7 @@ import base64
 import functools
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from labsupport.errors import SetupError
@@ -15,6 +16,9 @@ from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
 from labsupport.services.peers import PartedService
 from labsupport.services.wire import NotYet, kafka
+
+if TYPE_CHECKING:
+    from labsupport.services.gauges import Shares
 
 
 class Kafka(PartedService, JavaService):
@@ -176,6 +180,18 @@ class Kafka(PartedService, JavaService):
 
         numbers = self._until(ask, "the list of copies", timeout_s=15.0, watch=())
         return [self._numbered(number) for number in sorted(numbers)]
+
+    def assignment(self, topic: str, group: str) -> Callable[[], Shares]:
+        """A function that looks who of a group of consumers reads which partition, and how far the group is behind.
+
+        Args:
+            topic: the topic whose partitions are shared out.
+            group: the consumers' group.
+        """
+        from labsupport.services.gauges import assignment
+
+        self._must_run()
+        return assignment(self, topic, group)
 
     def _find_leader_of(self, topic: str, partition: int) -> Node | None:
         return self._latest(lambda node: kafka.metadata(node.port, topic).leaders[topic, partition])

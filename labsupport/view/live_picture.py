@@ -61,10 +61,8 @@ class LivePicture(Card):
             ended = self._ended.wait(LOOK_S)
             try:
                 seen = look()
-            except LabError:
-                ended = ended or _is_gone(broker)
             except Exception:  # a look raises what its broker's protocol raises; one that fails is left out
-                pass
+                ended = ended or _is_gone(broker)
             else:
                 self._keep(time.monotonic() - self._began, seen, ended)
             if self._shown is not None:

@@ -13,9 +13,10 @@ from collections.abc import Iterator
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from labsupport import ByHand, HashRing, LiveChart, Node, Panel, Property, World, explore
+from labsupport import Assignment, ByHand, HashRing, LiveChart, Node, Panel, Property, World, explore
 from labsupport.checkers.linearizability import linearizable
 from labsupport.history import History, Operation, Outcome, Verdict
+from labsupport.services.gauges import Shares
 from labsupport.view.by_hand import HandView
 from labsupport.view.cards import HintCard, Table, VerdictCard
 from labsupport.view.choices import Choices
@@ -51,12 +52,15 @@ class Silence(Property):
 
 
 class Pool:
-    """Something with a gauge."""
+    """Something with a gauge and an assignment."""
 
     title, nodes = "Pool", ("pool-0",)
 
     def gauge(self, what, group):
         return lambda: {"full": 7, "empty": 2}
+
+    def assignment(self, topic, group):
+        return lambda: Shares(True, {0: "one", 1: "two", 2: ""}, {0: 5, 1: 0, 2: 1234})
 
 
 FAILED = Verdict("12.1", Outcome.FAIL, "3 jobs are gone", evidence=("job 4 delivered", "worker killed"), printed="oh")
@@ -94,6 +98,12 @@ def live_chart() -> LiveChart:
     return chart
 
 
+def assignment() -> Assignment:
+    with Assignment(Pool(), "orders", group="billing") as picture:
+        picture.mark("another comes")
+    return picture
+
+
 def by_hand() -> HandView:
     hand = ByHand(Ticking, nodes=2)
     hand.take(hand.choices[0])
@@ -113,6 +123,7 @@ VIEWS = {
     "a panel": lambda _: Panel(World(Ticking, nodes=2, seed=1)),
     "by hand": lambda _: by_hand(),
     "a live chart": lambda _: live_chart(),
+    "an assignment": lambda _: assignment(),
     "a hash ring": lambda _: HashRing({"n1": [0.1], "n2": [0.5]}, {"a": 0.05, "b": 0.3}, before={"n1": [0.1]}),
     "latencies": lambda _: Latencies({"Redis": [0.1, 0.2], "etcd": [1.1, 5.2]}),
     "a question": lambda _: Choices("Which?", ["one", "two"], chosen=print),
