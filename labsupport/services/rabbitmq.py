@@ -32,7 +32,7 @@ QUORUM_QUEUES = """
 NOTE_DOWN = "sys:get_status(mnesia_recover), disk_log:sync(latest_log), [dets:sync(Table) || Table <- dets:all()]"
 # What a queue's own process counts (the numbers that RabbitMQ publishes are up to 5 s old for a quorum queue).
 QUEUE_DEPTH = """
-case rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, NAME)) of
+case rabbit_amqqueue:lookup(rabbit_misc:r(VHOST, queue, NAME)) of
     {ok, Q} ->
         case amqqueue:get_type(Q) of
             rabbit_quorum_queue ->
@@ -280,7 +280,7 @@ class RabbitMQ(PartedService):
             )
         return leaders[wanted][max(leaders[wanted])] if leaders[wanted] else None
 
-    def queue_depth(self, queue: str, timeout_s: float = 5.0) -> QueueDepth:
+    def queue_depth(self, queue: str, timeout_s: float = 5.0, *, vhost: str = "/") -> QueueDepth:
         """How many messages of a queue wait, and how many are with a consumer and not yet acknowledged.
 
         It asks the queue itself, in some 10 ms, so it is never out of date; good for a picture drawn while workers
@@ -289,6 +289,7 @@ class RabbitMQ(PartedService):
         Args:
             queue: its name.
             timeout_s: how long to wait for an answer, while a quorum queue elects its leader for example.
+            vhost: the virtual host that it is in.
 
         Raises:
             ServiceError: there is no such queue, or no answer in that time.
@@ -296,8 +297,7 @@ class RabbitMQ(PartedService):
         if isinstance(self.nodes[0], Foreign):
             raise ServiceError("The depth of a queue is not known.", cause="somebody else started this RabbitMQ")
         self._running()
-        name = "<<" + ",".join(map(str, queue.encode())) + ">>"
-        expression = QUEUE_DEPTH.replace("NAME", name)
+        expression = QUEUE_DEPTH.replace("NAME", _binary(queue)).replace("VHOST", _binary(vhost))
         answer = self._until(lambda: self._ask_any(expression), f"queue {queue!r}", timeout_s=timeout_s, watch=())
         if answer == "none":
             raise ServiceError(f"There is no queue {queue!r}.", do="declare it first, or check its name")
@@ -342,6 +342,8 @@ class RabbitMQ(PartedService):
             ServiceError: it does not shut down or does not answer again.
         """
         node = self.nodes[0]
+        if isinstance(node, Foreign):
+            node._refuse()
         node._must_be_up("shut down")
         self._ask(node, "ok = rabbit:stop()", timeout_s=20.0)
         yield
@@ -367,6 +369,11 @@ class RabbitMQ(PartedService):
         vhost = unquote(address.path[1:]) or "/"
         user, password = unquote(address.username or "guest"), unquote(address.password or "guest")
         _round_trip(address.port or 5672, user, password, address.hostname, vhost)
+
+
+def _binary(text: str) -> str:
+    """A text as Erlang reads it, whatever is in it."""
+    return "<<" + ",".join(map(str, text.encode())) + ">>"
 
 
 def _round_trip(port: int, user: str, password: str, host: str = "127.0.0.1", vhost: str = "/") -> None:

@@ -56,6 +56,7 @@ def test_nobody_gets_in_without_the_password(single):
 def test_a_namespace_sees_and_is_seen_by_no_other(single):
     with single.namespace() as one, single.namespace() as other:
         fill(pika.BlockingConnection(pika.URLParameters(one)).channel(), "secrets", 1)
+        assert single.queue_depth("secrets", vhost=urlsplit(one).path[1:]) == (1, 0)
         with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="NOT_FOUND"):
             pika.BlockingConnection(pika.URLParameters(other)).channel().queue_declare("secrets", passive=True)
         for place in (urlsplit(one).path, "/%2F"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pika
 import pika.exceptions
@@ -18,7 +19,12 @@ from labsupport.services import RabbitMQ
 WAIT_S = 25.0  # for what takes milliseconds on an idle machine
 PATIENCE_S = 20.0  # before a check says of something that it will never happen
 ACK = "Basic.Ack"
-REFUSALS = (pika.exceptions.AMQPChannelError, pika.exceptions.UnroutableError, pika.exceptions.NackError)
+REFUSALS = (
+    pika.exceptions.AMQPChannelError,
+    pika.exceptions.ProbableAccessDeniedError,  # too many connections
+    pika.exceptions.UnroutableError,
+    pika.exceptions.NackError,
+)
 SETTLING = (ACK, "Basic.Nack", "Basic.Reject")
 
 
@@ -34,6 +40,7 @@ class Broker:
     def __init__(self, run: Run, server: RabbitMQ, url: str) -> None:
         self._run, self._server, self._url = run, server, url
         self._connection: pika.BlockingConnection | None = None
+        self._channel: BlockingChannel | None = None
 
     @classmethod
     @contextlib.contextmanager
@@ -48,17 +55,19 @@ class Broker:
 
     @contextlib.contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
-        """A channel for one purpose: a refusal of the broker closes the channel, and the next one is a new one.
+        """The channel, or a new one where a refusal of the broker has closed it.
 
         What is refused here worked before the answer began: it has used up a limit, or taken a queue away.
         """
-        if self._connection is None:
-            parameters = pika.URLParameters(self._url)
-            parameters.heartbeat = 0  # a check waits for minutes without serving its connection
-            self._connection = pika.BlockingConnection(parameters)
-        channel = self._connection.channel()
         try:
-            yield channel
+            if self._connection is None:
+                parameters = pika.URLParameters(self._url)
+                parameters.heartbeat = 0  # a check waits for minutes without serving its connection
+                self._connection = pika.BlockingConnection(parameters)
+            if self._channel is None or self._channel.is_closed:
+                self._channel = self._connection.channel()
+                self._channel.confirm_delivery()
+            yield self._channel
         except REFUSALS as refusal:
             self._run.reject(
                 "",
@@ -66,9 +75,6 @@ class Broker:
                 expected="queues as they were given",
                 got=refusal,
             )
-        finally:
-            if channel.is_open:
-                channel.close()
 
     def declare(self, queue: str, **arguments: Any) -> None:
         with self.channel() as channel:
@@ -77,7 +83,6 @@ class Broker:
     def publish(self, queue: str, *bodies: bytes, **properties: Any) -> None:
         """Persistent messages, each confirmed by the broker."""
         with self.channel() as channel:
-            channel.confirm_delivery()
             for body in bodies:
                 sent = pika.BasicProperties(delivery_mode=2, **properties)
                 channel.basic_publish("", queue, body, sent, mandatory=True)
@@ -85,6 +90,10 @@ class Broker:
     def ready(self, *queues: str) -> int:
         """How many messages wait in these queues together; a queue that does not exist holds none."""
         return sum(self._look(queue)[0] for queue in queues)
+
+    def unacked(self, queue: str) -> int:
+        """How many messages of a queue are with workers."""
+        return self._server.queue_depth(queue, vhost=unquote(urlsplit(self._url).path[1:])).unacked
 
     def consumers(self, queue: str) -> int:
         return self._look(queue)[1]
@@ -101,7 +110,7 @@ class Broker:
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
         """While the block runs, the broker is shut down; then it starts again."""
-        self._connection = None
+        self._connection = self._channel = None
         with self._server.down():
             yield
 

@@ -174,8 +174,7 @@ class CrashTest(WorkerBench):
         job = next(job for job in batch if command.concerns(job.marks))
         held = len(batch) - self.broker.ready(self.queue)
         self.kill(child, stop, queue=self.queue, why=f"its command for {job.id} never reaches the store")
-        with contextlib.suppress(TimeoutError):  # fewer: then some are lost, and that is judged below
-            self.run.wait_until(lambda: self.broker.ready(self.queue) == len(batch), "the jobs to be back", 3)
+        self.run.wait_until(lambda: not self.broker.unacked(self.queue), "the jobs in hand to be back")
         left = self.broker.ready(self.queue)
         self.tap.note(f"check: {held} jobs were with the worker, and {left} of {len(batch)} are in the queue now")
         lost = len(batch) - left
