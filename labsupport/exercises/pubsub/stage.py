@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import inspect
 import json
 import linecache
+import pathlib
 import sys
 import threading
 import time
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -36,6 +38,8 @@ T = TypeVar("T")
 PATIENCE_S = 20.0  # for what takes milliseconds; only an answer that never does it waits so long
 MOST_HEARD = 16_000_000  # bytes in one direction; a check hears thousands, and a flood must not fill its memory
 STUCK_S = 8.0  # an event loop that does not turn for so long is held by somebody
+REST_S = 3.0  # so long a process sleeps that has nothing left to do; a busy machine keeps it waiting, not sleeping
+LOOK_S = 0.1  # how often we look whether it sleeps
 
 
 # ---------------------------------------------------------------- the wire
@@ -177,26 +181,37 @@ async def reins(tell: Callable[..., None], url: str, name: str, **commands: Call
     control = await nats.connect(url, error_cb=pass_over)
     await control.subscribe(name, cb=obey)
     await round_trip(control)
-    arguments = (tell, asyncio.get_running_loop(), threading.get_ident())
+    arguments = (tell, asyncio.get_running_loop(), threading.get_ident(), threading.get_native_id())
     threading.Thread(target=_watch_the_loop, args=arguments, name="watch", daemon=True).start()
     tell("connected")
     yield
     await control.close()
 
 
-def _watch_the_loop(tell: Any, loop: asyncio.AbstractEventLoop, thread: int) -> None:
+def _watch_the_loop(tell: Any, loop: asyncio.AbstractEventLoop, thread: int, native: int) -> None:
     while not loop.is_closed():
-        turned = threading.Event()
+        turned, asleep, deadline = threading.Event(), 0.0, time.monotonic() + STUCK_S
         try:
             loop.call_soon_threadsafe(turned.set)
         except RuntimeError:
             return  # it closed in this moment
-        if not turned.wait(STUCK_S):
+        while not turned.wait(LOOK_S) and asleep < REST_S and time.monotonic() < deadline:
+            asleep += LOOK_S * sleeps([f"/proc/self/task/{native}"])
+        if not turned.is_set():
             frames = theirs(traceback.extract_stack(sys._current_frames()[thread]))
             if frames:  # else it is the machine that stands still
                 tell("stuck", frames=frames)
                 return
         time.sleep(0.2)
+
+
+def sleeps(threads: Sequence[str]) -> bool:
+    """Whether each of these threads, directories of /proc, waits for something; False where that cannot be seen."""
+    states = []
+    for thread in threads:
+        with contextlib.suppress(OSError):  # it has ended, or there is no /proc
+            states.append(pathlib.Path(thread, "stat").read_bytes().rpartition(b")")[2].split()[0])
+    return set(states) == {b"S"}
 
 
 # ---------------------------------------------------------------- in the check
@@ -221,6 +236,19 @@ class Actor:
         asked = asyncio.ensure_future(self.stage.nc.request(self.name, order, timeout=3 * PATIENCE_S))
         await self.stage.until(asked.done, f"the command {do!r} to be carried out")
         return json.loads(asked.result().data)
+
+    def rests(self) -> Callable[[], bool]:
+        """A function that, asked again and again, says whether all of the process has slept for `REST_S`."""
+        asleep, looked = 0.0, 0.0
+
+        def rest() -> bool:
+            nonlocal asleep, looked
+            if time.monotonic() - looked > LOOK_S:
+                looked = time.monotonic()
+                asleep += LOOK_S * sleeps(glob.glob(f"/proc/{self.child.pid}/task/*"))
+            return asleep >= REST_S
+
+        return rest
 
     async def kill(self) -> None:
         self.killed = True

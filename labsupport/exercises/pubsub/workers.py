@@ -258,13 +258,15 @@ class ServeJudge:
         asked = {name: await self._request(data) for name, data in bad.items()}
         good = self._numbers()
         inbox = await self._request(json.dumps({"numbers": good}).encode())
-        answered = await self.stage.happens(lambda: self.replies[inbox], "the next answer", LONG_S)
+        await worker.command("flush")  # it has got all three
+        rests = worker.rests()
+        await self.stage.happens(lambda: self.replies[inbox] or rests(), "the next answer", LONG_S)
         await worker.command("flush")
         await round_trip(self.stage.nc)
         history = [f"request with {name}: {self._shown(asked[name])}" for name in bad]
         history += [f"{event['kind']}: {event['message']}" for event in worker.heard("uncaught")]
         history.append(f"request {good}: {self._shown(inbox)}")
-        if not answered:
+        if not self.replies[inbox]:
             self.run.reject(
                 "error_kills_the_worker",
                 "after a job that failed, your worker answers nobody any more",
