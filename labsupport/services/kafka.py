@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -83,10 +83,8 @@ class Kafka(PartedService, JavaService):
             directory.mkdir(mode=0o700)
             argv = tansu.command_line(self.program, self._cluster, clients[0])
             return [Node(self, directory.name, clients[0], argv, directory, RUST_LOG="warn")]
-        voters = ",".join(
-            f"{number}@127.0.0.1:{port}" for number, port in enumerate(self._fronts(self._controllers), start=1)
-        )
-        self._known_at = self._fronts(self._peers)
+        self._known_at = list(zip(self._fronts(self._controllers), self._fronts(self._peers), strict=True))
+        voters = ",".join(f"{number}@127.0.0.1:{port}" for number, (port, _) in enumerate(self._known_at, start=1))
         return [self._broker(index, port, voters) for index, port in enumerate(clients)]
 
     def _broker(self, index: int, port: int, voters: str) -> Node:
@@ -133,8 +131,10 @@ class Kafka(PartedService, JavaService):
             "group.min.session.timeout.ms": 1000,
         }
         if self.partitions:  # what the brokers tell each other goes another way than what clients tell them
+            controller, peer = self._known_at[index]
             settings["listeners"] += f",PEERS://127.0.0.1:{self._peers[index]}"
-            settings["advertised.listeners"] += f",PEERS://127.0.0.1:{self._known_at[index]}"
+            # A controller that is elected tells the others where it is, and they forget what the list of voters says.
+            settings["advertised.listeners"] += f",CONTROLLER://127.0.0.1:{controller},PEERS://127.0.0.1:{peer}"
             settings["inter.broker.listener.name"] = "PEERS"
             settings["listener.security.protocol.map"] = ",".join(
                 f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", "PEERS")
@@ -161,10 +161,14 @@ class Kafka(PartedService, JavaService):
         """The controller that leads the others, in the latest epoch: one that was frozen may not know of the next."""
         if tansu.is_it(self.program):
             return super()._find_leader()
-        return self._latest(lambda node: kafka.controller(self._controllers[self._nodes.index(node)]))
+        return self._latest(self._answers(lambda node: kafka.controller(self._controllers[self._nodes.index(node)])))
 
     def leader_of(self, topic: str, partition: int = 0, timeout_s: float = 15.0) -> Node:
         """The broker that leads a partition: it takes what is produced to it; waits for an election to end.
+
+        Every broker that is not cut off from it knows it by then. A client that asks one which does not yet, or one
+        that is cut off, is sent to the former leader, and what it produces there with ``acks=all`` waits until it
+        times out: a leader that is cut off does not know that it leads no more.
 
         Raises:
             ServiceError: there is none after `timeout_s`, or no such topic.
@@ -194,11 +198,17 @@ class Kafka(PartedService, JavaService):
         return assignment(self, topic, group)
 
     def _find_leader_of(self, topic: str, partition: int) -> Node | None:
-        return self._latest(lambda node: kafka.metadata(node.port, topic).leaders[topic, partition])
+        nobody = -1, -1  # as far as a broker knows that has not heard of the topic
+        told = self._answers(
+            lambda node: (node.name, kafka.metadata(node.port, topic).leaders.get((topic, partition), nobody))
+        )
+        leader = self._latest([answer for _, answer in told])
+        apart = {name for way in self.cuts if leader and leader.name in way for name in way if name != leader.name}
+        return leader if len({answer for name, answer in told if name not in apart}) == 1 else None
 
-    def _latest(self, ask: Callable[[Node], tuple[int, int]]) -> Node | None:
+    def _latest(self, answers: Sequence[tuple[int, int]]) -> Node | None:
         """The node that leads by the answers of all: each an epoch and a number, of which the latest epoch counts."""
-        _, number = max(self._answers(ask), default=(0, -1))
+        _, number = max(answers, default=(0, -1))
         leader = self._numbered(number) if number > 0 else None  # -1: nobody leads
         return leader if leader and leader.state == "running" else None
 
