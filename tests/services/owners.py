@@ -15,9 +15,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CLUSTERS = "services = [Nats(nodes=3), Redis(nodes=3), RabbitMQ(nodes=3), Etcd(nodes=3)]"
@@ -120,6 +122,12 @@ def listeners_of(root: Path) -> list[str]:
     pids = [str(pid) for pid in processes_of(root)]
     shown = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
     return [line.split()[3] for line in shown if any(f"pid={pid}," in line for pid in pids)]
+
+
+def joined(pids: Iterable[int]) -> set[tuple[int, int]]:
+    """The pairs of processes, of these, between which there is a connection."""
+    ends = {(each.laddr, each.raddr): pid for pid in pids for each in psutil.Process(pid).net_connections("tcp4")}
+    return {(pid, other) for (near, far), pid in ends.items() if far and (other := ends.get((far, near), pid)) != pid}
 
 
 def until(condition: Callable[[], object], limit_s: float = 20.0) -> None:
