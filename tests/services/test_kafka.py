@@ -10,7 +10,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from labsupport.errors import ServiceError, SetupError
 from labsupport.services import Kafka, broken, sources
-from tests.services.owners import listeners_of, until
+from labsupport.services.wire import kafka
+from tests.services.owners import joined, listeners_of, until
 
 QUIET = {"log_level": 0}
 REFUSED = (KafkaError.NOT_ENOUGH_REPLICAS, KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND, KafkaError._MSG_TIMED_OUT)
@@ -230,17 +231,48 @@ def test_without_a_majority_nobody_leads_and_a_node_still_restarts(cluster):
     assert consume(cluster, "orders", 2) == ["before", "meanwhile"]
 
 
-def test_a_leader_that_is_cut_off_acknowledges_alone_what_is_lost_when_it_joins_the_others():
+@pytest.fixture(scope="module")
+def parted():
     with Kafka(nodes=3, partitions=True) as service:
-        topic = create(service, "parted")
-        hasty = producer_of(service, acks="1", retries=0)
-        deliver(hasty, topic, "first")
-        produce(service, topic, "before", acks="all")  # with which all have the first as well
-        first = service.leader_of(topic)
-        service.partition([[first]])
-        deliver(hasty, topic, "acknowledged by one")  # at once: nobody else leads for another 3 s
-        until(lambda: service.leader_of(topic, timeout_s=60) is not first, limit_s=60)
-        service.heal()
-        until(lambda: len(service.in_sync(topic)) == 3, limit_s=90)
-        produce(service, topic, "after", acks="all")
-        assert consume(service, topic, 3) == ["first", "before", "after"]
+        yield service
+
+
+def known(nodes, topic):
+    """The leader of a topic, by epoch and number, as each broker knows it."""
+    return {kafka.metadata(node.port, topic, timeout_s=10).leaders[topic, 0] for node in nodes}
+
+
+def test_a_leader_that_is_cut_off_acknowledges_alone_what_is_lost_when_it_joins_the_others(parted):
+    topic = create(parted, "parted")
+    hasty = producer_of(parted, acks="1", retries=0)
+    deliver(hasty, topic, "first")
+    produce(parted, topic, "before", acks="all")  # with which all have the first as well
+    first = parted.leader_of(topic)
+    parted.partition([[first]])
+    deliver(hasty, topic, "acknowledged by one")  # at once: nobody else leads for another 3 s
+    until(lambda: parted.leader_of(topic, timeout_s=60) is not first, limit_s=60)
+    others = ",".join(f"127.0.0.1:{node.port}" for node in parted.nodes if node is not first)
+    produce(parted, topic, "during", acks="all", bootstrap_servers=others)
+    parted.heal()
+    until(lambda: len(parted.in_sync(topic)) == 3, limit_s=90)
+    produce(parted, topic, "after", acks="all")
+    assert consume(parted, topic, 4) == ["first", "before", "during", "after"]
+
+
+def test_a_leader_is_told_when_every_broker_that_is_not_cut_off_from_it_knows_it(parted):
+    topic = create(parted, "told")
+    first, before = parted.leader_of(topic), known(parted.nodes, topic)
+    parted.partition([[first]])
+    until(lambda: parted.leader_of(topic, timeout_s=60) is not first, limit_s=60)
+    assert not before & known([node for node in parted.nodes if node is not first], topic)
+    assert before == known([first], topic)
+    parted.heal()
+    parted.leader_of(topic, timeout_s=60)
+    assert not before & known(parted.nodes, topic)
+
+
+def test_brokers_and_controllers_that_call_each_other_again_are_behind_the_relay_still(parted):
+    relay = parted._between
+    relay.call(lambda: [link.reset() for link in list(relay.links)])
+    create(parted, "again")  # of which all hear
+    assert joined(node.pid for node in parted.nodes) == set()
