@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+import time
 
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook
@@ -48,6 +49,8 @@ import right
 raft = ByHand(right.Raft, nodes=3, clients={{"c1": right.Client}})
 raft
 """
+
+NUMBER = "print(len(hand._changed), 'follow')"
 
 
 def test_messages_are_delivered_lost_and_taken_back_by_mouse_and_keyboard(lab, open_notebook, screenshot):
@@ -103,3 +106,26 @@ def test_messages_are_delivered_lost_and_taken_back_by_mouse_and_keyboard(lab, o
     assert view.evaluate("view => view.scrollLeft === 0 && view.scrollWidth > view.clientWidth")  # at the newest event
     raft.get_by_role("status").scroll_into_view_if_needed()
     screenshot(page, "by_hand_raft")
+
+
+def test_a_display_whose_cell_has_run_again_follows_no_more(lab, open_notebook):
+    notebook = new_notebook(cells=[new_code_cell(source) for source in (PAIR, "hand", NUMBER)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, lab["course"] / "lessons" / "by_hand_again.ipynb")
+    opened = open_notebook("by_hand_again.ipynb")
+    assert opened.run_all(timeout_s=120)
+    page = opened.page
+    again, number = page.locator(".jp-CodeCell").nth(1), page.locator(".jp-CodeCell").nth(2)
+
+    def run(cell) -> None:
+        cell.locator(".jp-InputPrompt").click()
+        page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell')")
+
+    for _ in range(3):
+        run(again)
+        expect(again.get_by_role("status")).to_contain_text("Step 0 of 0")
+    deadline, told = time.monotonic() + 60, ""
+    while told != "2 follow\n":  # the two that are seen; the browser tells of those that are gone when it likes
+        assert time.monotonic() < deadline, told
+        run(number)
+        told = opened.outputs()[2]["outputs"][0]["text"]
