@@ -22,11 +22,11 @@ _LOOK = {
 
 CSS = """<style>
 .lab-card{font:14px/1.45 system-ui,sans-serif;border-left:5px solid var(--lab-accent);padding:4px 12px;margin:6px 0;
- color:var(--jp-ui-font-color1,#1a1a1a);background:var(--jp-layout-color1,#fff)}
+ color:var(--jp-ui-font-color1,inherit);background:var(--jp-layout-color1,transparent)}
 .lab-card p,.lab-card table{max-width:60em}.lab-card p{margin:4px 0}.lab-card b.lab-tag{color:inherit;
- color:color-mix(in srgb,var(--lab-accent) 55%,var(--jp-ui-font-color1,#1a1a1a))}
+ color:color-mix(in srgb,var(--lab-accent) 55%,currentColor)}
 .lab-card details pre{margin:4px 0;white-space:pre;word-break:normal;overflow-wrap:normal;overflow-x:auto;
- font-size:12px;background:none;color:var(--jp-ui-font-color1,#1a1a1a)}
+ font-size:12px;background:none;color:inherit}
 .lab-card summary{cursor:pointer}.lab-card summary:focus-visible,.lab-card pre:focus-visible{outline:3px solid #0072B2}
 .lab-card table{border-collapse:collapse;margin:4px 0}
 .lab-card table th,.lab-card table td{text-align:left!important;vertical-align:top;padding:2px 14px 2px 0;

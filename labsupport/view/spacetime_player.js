@@ -356,4 +356,5 @@
   if (wrong >= 0) { chosen = wrong; centre(wrong); tell(wrong); } else move(0);
   paint();
   new ResizeObserver(() => { if (Math.abs(stage.clientWidth - width) > 1 && stage.clientWidth) fit(); }).observe(stage);
-})(document.currentScript.closest("figure"));
+  // Where a copy of the script is run, as in VS Code, it stands after all that was shown, not in the figure.
+})((script => script.closest("figure") ?? script.parentNode.querySelector("figure.lab-st"))(document.currentScript));

@@ -79,6 +79,25 @@ def test_it_opens_at_the_violation_and_tells_of_it(page, trace, screenshot):
     screenshot(page, "spacetime_violation")
 
 
+def test_it_moves_where_an_editor_shows_it_first_and_then_runs_copies_of_its_scripts(page, trace):
+    page.set_content("<!doctype html><title>A run</title><body>")
+    page.evaluate(
+        """html => {
+            document.body.innerHTML = html;  // runs no script
+            for (const script of [...document.scripts]) {
+                const copy = document.createElement('script');
+                copy.type = script.type;
+                copy.text = script.text;
+                document.body.append(copy);
+                copy.remove();
+            }
+        }""",
+        f"<p>Before it.</p>{SpaceTime(trace).html()}",
+    )
+    page.get_by_role("application").press("Home")
+    assert place(page) == 0
+
+
 @pytest.mark.parametrize("steps", [1, 40, 130])
 def test_past_and_future_are_those_of_the_vector_clocks(page, trace, steps):
     stage = opened(page, trace)
