@@ -7,18 +7,22 @@ take pictures, too. Other editors do not know Jupyter's widgets.
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import inspect
+import pkgutil
 import re
 from collections.abc import Iterator
 
 import pytest
 from bs4 import BeautifulSoup, Tag
 
+import labsupport.view
 from labsupport import Assignment, ByHand, HashRing, LiveChart, Node, Panel, Property, World, explore
 from labsupport.checkers.linearizability import linearizable
 from labsupport.history import History, Operation, Outcome, Verdict
 from labsupport.services.gauges import Shares
 from labsupport.view.by_hand import HandView
-from labsupport.view.cards import HintCard, Table, VerdictCard
+from labsupport.view.cards import Card, HintCard, Table, VerdictCard
 from labsupport.view.choices import Choices
 from labsupport.view.course_map import CourseMap
 from labsupport.view.exploration import Explored
@@ -178,6 +182,20 @@ def luminance(colour: str) -> float:
 def contrast(one: str, other: str) -> float:
     dark, light = sorted(map(luminance, (one, other)))
     return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_kind_of_view_is_looked_at_here(trace):
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.iter_modules(labsupport.view.__path__, "labsupport.view.")
+    ]
+    kinds = {
+        kind
+        for module in modules
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if kind.__module__ == module.__name__ and hasattr(kind, "_repr_mimebundle_")
+    }
+    assert {type(make(trace)) for make in VIEWS.values()} == kinds - {Card, LivePicture}
 
 
 def test_without_pictures_widgets_and_styles_the_page_still_says_what_the_text_says(view):
