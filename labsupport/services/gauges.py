@@ -1,4 +1,4 @@
-"""What stands in a broker: messages that wait, that are in somebody's hands, that came again.
+"""What stands in a broker: messages that wait, that are in somebody's hands, that came again; and who reads them.
 
 A gauge is a function without arguments that looks and returns numbers by name; it raises while the broker has no
 answer.
