@@ -117,7 +117,7 @@ def run(
     Args:
         command: program and arguments.
         on_line: called with each line that it prints.
-        env: its environment; ours by default.
+        env: its environment, ours by default; its temporary files stand in a directory that is removed with it.
         keep_open: descriptors that it holds open as long as it runs (our lock).
 
     Returns:
@@ -125,17 +125,20 @@ def run(
     """
     base = getattr(sys, "_base_executable", None) or sys.executable
     guarded = [base, "-I", "-S", "-c", _GUARDIAN, " ".join(map(str, keep_open)), *map(os.fspath, command)]
-    with subprocess.Popen(
-        guarded,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=env,
-        pass_fds=list(keep_open),
-        start_new_session=True,
-    ) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="lab-install-", ignore_cleanup_errors=True) as scratch,
+        subprocess.Popen(
+            guarded,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**(os.environ if env is None else env), "TMPDIR": scratch},
+            pass_fds=list(keep_open),
+            start_new_session=True,
+        ) as process,
+    ):
         printed = []
         try:
             for line in process.stdout:

@@ -123,6 +123,7 @@ class Course:
         (root / "tests" / "bench").mkdir(parents=True)
         (root / "tests" / "bench" / "bench_where.py").write_text(WHERE, "utf-8")
         (root / "empty").mkdir()
+        (root / "temporary").mkdir()
         (root / "labsupport" / "services").mkdir()
         for name, text in SERVICES.items():
             (root / "labsupport" / "services" / name).write_text(text, "utf-8")
@@ -136,6 +137,7 @@ class Course:
         return {
             "PATH": str(self.root / "empty"),
             "HOME": str(self.root / "empty"),
+            "TMPDIR": str(self.root / "temporary"),
             "PIP_CONFIG_FILE": os.devnull,
             "PIP_INDEX_URL": self.index.url,
             "PIP_NO_CACHE_DIR": "1",

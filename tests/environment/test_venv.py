@@ -171,6 +171,7 @@ def test_a_build_that_is_stopped_removes_what_it_made(course, number, status, la
     assert said.endswith(f"{last}\n")
     assert not course.venv.exists()
     until_unlocked(course)
+    assert list((course.root / "temporary").iterdir()) == []
 
 
 @pytest.mark.parametrize("left", [(), (venv.MADE,), (venv.MADE, "bin")], ids=["empty", "begun", "half removed"])
