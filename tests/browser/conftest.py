@@ -151,7 +151,7 @@ def open_notebook(lab, chromium):
 
     def open_by_name(name: str) -> NotebookPage:
         page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
         page.on("console", heard)
         page.goto(f"{lab['url']}doc/tree/{name}?token={lab['token']}")
         notebook = NotebookPage(page)

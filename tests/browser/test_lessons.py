@@ -20,11 +20,12 @@ def verdicts(cells: list[dict]) -> list[dict]:
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_lesson_runs_by_run_all_cells(lesson, open_notebook, screenshot):
     notebook = open_notebook(f"{lesson}.ipynb")
-    assert notebook.run_all(timeout_s=420)
+    completed = notebook.run_all(timeout_s=420)
     cells = notebook.outputs()
     screenshot(notebook.page, lesson)
-    assert [cell["id"] for cell in cells if not cell["count"]] == []
     assert [o for cell in cells for o in cell["outputs"] if o["output_type"] == "error"] == []
+    assert [cell["id"] for cell in cells if not cell["count"]] == []
+    assert completed
     found = verdicts(cells)
     assert found and {verdict["outcome"] for verdict in found} == {"not started"}
 
