@@ -16,6 +16,7 @@ from labsupport.services.wire import nats as wire
 # Without limits the server offers itself three quarters of the machine's memory and the whole disk.
 JETSTREAM = 'jetstream {{ store_dir: "{directory}/jetstream", max_mem: 64MB, max_file: 256MB }}'
 READY = "lab-ready"  # our stream, gone before a lesson begins
+ROUTES = 4  # between two servers: a pool of three, and one for the system's account
 
 
 class Nats(PartedService):
@@ -77,10 +78,18 @@ class Nats(PartedService):
         for node in self._nodes:
             node._launch()
         if self.size > 1:
+            # A server that meets another anew takes it for offline until it hears its statistics, and places no stream
+            # there: that is over when a stream is replicated on a mesh to which no route is added any more.
+            self._until(self._check_mesh, "routes between all servers")
             timeouts = patience()
             self._until(lambda: self._replicate(next(timeouts)), "a replicated stream")
         for node in self._nodes:
             self._until(self._probe_of(node), f"{node.name} to answer")
+
+    def _check_mesh(self) -> None:
+        for node in self._nodes:
+            if (routes := self.monitor("/routez", node)["num_routes"]) < ROUTES * (self.size - 1):
+                raise NotYet(f"{node.name} has {routes} routes")
 
     def _replicate(self, timeout_s: float) -> None:
         """Create a stream with a replica on every node, publish to it, read the message back, and delete it."""
