@@ -66,8 +66,8 @@ def _or_failed(name: str, measured: Callable[[], Iterator[dict]]) -> Iterator[di
     try:
         yield from measured()
     except Exception as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        yield {"case": name, "value": f"failed: {said[0]}", "unit": "", "goal": "it can be measured", "holds": False}
+        said = " ".join(str(error).splitlines()[:2]) or type(error).__name__  # what happened, and the likely cause
+        yield {"case": name, "value": f"failed: {said}", "unit": "", "goal": "it can be measured", "holds": False}
 
 
 # ---- one system
