@@ -229,8 +229,10 @@ def _progress(arguments: argparse.Namespace) -> int:
 def _bench(arguments: argparse.Namespace) -> int:
     environment.enter(arguments.argv)
     from labsupport import bench
+    from labsupport.environment.installing import stop_signals_raise
 
-    return bench.run(arguments.names, as_json=arguments.json, quick=arguments.quick, picture=arguments.picture)
+    with stop_signals_raise():  # what a benchmark started by hand has no guard
+        return bench.run(arguments.names, as_json=arguments.json, quick=arguments.quick, picture=arguments.picture)
 
 
 def _fetch(arguments: argparse.Namespace) -> int:

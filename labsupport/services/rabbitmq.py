@@ -355,9 +355,8 @@ class RabbitMQ(PartedService):
         try:
             yield
         finally:
-            if node.state == "running":
-                self._ask(node, "ok = rabbit:start()", timeout_s=60.0)
-                self._until(self._probe_of(node), f"{node.name} to answer again")
+            self._ask(node, "ok = rabbit:start()", timeout_s=60.0)
+            self._until(self._probe_of(node), f"{node.name} to answer again")
 
     def _about(self, namespace: str, expression: str) -> None:
         self._ask(self.nodes[0], expression.replace("NAME", f'<<"{namespace}">>'), timeout_s=20.0)
