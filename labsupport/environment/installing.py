@@ -14,15 +14,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 # The installer's guardian: it runs the command and, when its standard input closes, which happens at the latest when
-# our own process dies of anything, ends itself and everything that the command has started.
+# our own process dies of anything, ends everything that the command has started. Temporary files go last.
 _GUARDIAN = """
-import os, signal, subprocess, sys, threading
-command = subprocess.Popen(sys.argv[2:], stdin=subprocess.DEVNULL, pass_fds=[int(f) for f in sys.argv[1].split()])
+import contextlib, os, shutil, signal, subprocess, sys, tempfile, threading
+scratch = tempfile.mkdtemp(prefix="lab-install-")
+command = subprocess.Popen(
+    sys.argv[2:],
+    stdin=subprocess.DEVNULL,
+    env={**os.environ, "TMPDIR": scratch},
+    pass_fds=[int(number) for number in sys.argv[1].split()],
+    start_new_session=True,
+)
+def kill():
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(command.pid, signal.SIGKILL)
 def lifeline():
     sys.stdin.buffer.read()
-    os.killpg(0, signal.SIGKILL)
+    kill()
 threading.Thread(target=lifeline, daemon=True).start()
 status = command.wait()
+kill()
+shutil.rmtree(scratch, ignore_errors=True)
 os._exit(status if status >= 0 else 128 - status)
 """
 
@@ -125,30 +137,22 @@ def run(
     """
     base = getattr(sys, "_base_executable", None) or sys.executable
     guarded = [base, "-I", "-S", "-c", _GUARDIAN, " ".join(map(str, keep_open)), *map(os.fspath, command)]
-    with (
-        tempfile.TemporaryDirectory(prefix="lab-install-", ignore_cleanup_errors=True) as scratch,
-        subprocess.Popen(
-            guarded,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env={**(os.environ if env is None else env), "TMPDIR": scratch},
-            pass_fds=list(keep_open),
-            start_new_session=True,
-        ) as process,
-    ):
-        printed = []
-        try:
-            for line in process.stdout:
-                printed.append(line)
-                on_line(line.rstrip())
-            return process.wait(), "".join(printed)
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            raise
+    printed = []
+    with subprocess.Popen(
+        guarded,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=env,
+        pass_fds=list(keep_open),
+        start_new_session=True,
+    ) as process:
+        for line in process.stdout:
+            printed.append(line)
+            on_line(line.rstrip())
+        return process.wait(), "".join(printed)
 
 
 def run_uncut(command: Sequence[str], started: Callable[[subprocess.Popen], None]) -> tuple[int, str]:

@@ -8,18 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from labsupport.environment import installing
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A command that starts an installer, which starts a process of its own and prints its number.
+# A command that starts an installer, which writes a temporary file, starts a process of its own and prints its number.
 STARTS = """
 from labsupport.environment import installing
-installing.run(["/bin/sh", "-c", "sleep 3600 & echo $!; wait"], on_line=lambda line: print(line, flush=True))
+script = "mktemp > /dev/null; sleep 3600 & echo $!; wait"
+installing.run(["/bin/sh", "-c", script], on_line=lambda line: print(line, flush=True))
 """
 
 
@@ -28,26 +31,33 @@ class Terminal(io.StringIO):
         return True
 
 
-def ended(pid: int, timeout_s: float = 60) -> bool:
+def comes_true(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
+    while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
-    return False
+    return condition()
+
+
+def ended(pid: int) -> bool:
+    return comes_true(lambda: not psutil.pid_exists(pid))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_an_installer_ends_with_its_command_and_so_does_what_it_started(number):
+def test_an_installer_ends_with_its_command_and_so_does_all_it_started_and_wrote(number, tmp_path):
     command = subprocess.Popen(
-        [sys.executable, "-c", STARTS], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", STARTS],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     grandchild = int(command.stdout.readline())
+    assert list(tmp_path.glob("lab-install-*/*"))
     command.send_signal(number)
     command.communicate(timeout=60)
     assert ended(grandchild)
+    assert comes_true(lambda: not list(tmp_path.iterdir()))
 
 
 def test_an_installer_answers_with_its_status_and_all_it_printed():
