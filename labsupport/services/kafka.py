@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import secrets
+import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,6 +21,8 @@ from labsupport.services.wire import NotYet, kafka
 
 if TYPE_CHECKING:
     from labsupport.services.gauges import Shares
+
+FEATURES = Path(__file__).with_name("kafka.checkpoint")  # written by `kafka-storage format` of the pinned version
 
 
 class Kafka(PartedService, JavaService):
@@ -91,9 +95,11 @@ class Kafka(PartedService, JavaService):
         directory = self._directory / f"kafka-{index}"
         data = directory / "data"
         data.mkdir(mode=0o700, parents=True)
-        # What `kafka-storage format` writes, in a Java that takes as long to start as the broker.
+        # What `kafka-storage format` writes, in a Java that takes as long to start as the broker: who it is, and with
+        # which features a new cluster begins. Without these it begins with those of the oldest Kafka.
         identity = {"version": 1, "cluster.id": self._cluster, "node.id": index + 1, "directory.id": _identity()}
         (data / "meta.properties").write_text(_lines(identity))
+        shutil.copyfile(FEATURES, data / "bootstrap.checkpoint")
         copies = min(self.size, 3)
         settings = {
             "process.roles": "broker,controller",

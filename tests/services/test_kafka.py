@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import subprocess
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -10,6 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from labsupport.errors import ServiceError, SetupError
 from labsupport.services import Kafka, broken, sources
+from labsupport.services.kafka import FEATURES
 from labsupport.services.wire import kafka
 from tests.services.owners import joined, listeners_of, until
 
@@ -138,6 +141,38 @@ def test_a_frozen_broker_answers_when_it_goes_on(single):
     assert "kafka-0 of Kafka is frozen" in shown.what and "kafka.nodes[0].resume()" in shown.do
     single.nodes[0].resume()
     produce(single, topic, "at last")
+
+
+def test_a_new_cluster_has_the_features_that_kafka_gives_to_one(single, tmp_path):
+    settings = single._directory / "kafka-0" / "server.properties"
+    elsewhere = tmp_path / "server.properties"
+    elsewhere.write_text(re.sub("(?m)^log.dirs=.*", f"log.dirs={tmp_path}/data", settings.read_text()))
+    words = ["format", "--cluster-id", single._cluster, "--config", str(elsewhere)]
+    subprocess.run(single._java(tmp_path, "kafka.tools.StorageTool", *words), check=True, capture_output=True)
+    assert records(tmp_path / "data" / "bootstrap.checkpoint") == records(FEATURES)
+
+
+def records(path):
+    """The records of a file of batches (https://kafka.apache.org/43/implementation/message-format/), without times."""
+    data, found = path.read_bytes(), []
+    while data:
+        size = 12 + int.from_bytes(data[8:12], "big")
+        found.append(data[57:size])
+        data = data[size:]
+    return found
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_group_shares_out_a_topic_by_either_protocol(single, protocol):
+    topic = create(single, f"shared-{protocol}")
+    produce(single, topic, "one", "two")
+    settings = {"group.id": f"by-{protocol}", "group.protocol": protocol, "auto.offset.reset": "earliest", **QUIET}
+    consumer = Consumer({"bootstrap.servers": single.bootstrap_servers, **settings})
+    consumer.subscribe([topic])
+    values = []
+    until(lambda: _take(consumer, values, 2), limit_s=90)
+    consumer.close()
+    assert values == ["one", "two"]
 
 
 @pytest.fixture
