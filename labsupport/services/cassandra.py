@@ -79,9 +79,14 @@ class Cassandra(PartedService, JavaService):
         "-Dslf4j.internal.verbosity=WARN",
         "-Dslf4j.provider=org.slf4j.simple.SimpleServiceProvider",
         "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-Dorg.slf4j.simpleLogger.log.org.apache.cassandra.gms.Gossiper=info",  # which nodes it takes for alive
         "-Dcassandra-foreground=yes",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
         "-Dcassandra.ring_delay_ms=500",
+        # Else it follows from the ring's delay, and nodes that start together forget each other because they have not
+        # joined after 500 ms. They meet again after a second, but whom a node has once forgotten it never again asks
+        # for tables that it does not know (https://issues.apache.org/jira/browse/CASSANDRA-17883).
+        "-Dcassandra.gossip_quarantine_delay_ms=60000",
         "-Dcassandra.superuser_setup_delay_ms=-1",
         "-Dcassandra.disable_tcactive_openssl=true",
         "-Dcassandra.libjemalloc=-",

@@ -73,6 +73,12 @@ def test_it_listens_on_the_loopback_interface_only(ring):
     assert len(listeners) >= 6 and all(each.startswith("127.0.0.1:") for each in listeners), listeners
 
 
+def test_nodes_that_start_together_do_not_forget_each_other(ring):
+    for node in ring.nodes:
+        log = node.logs(1000)
+        assert log.count("is now part of the cluster") == 2 and "removing from gossip" not in log, log
+
+
 def test_every_node_has_its_share_and_a_majority_does_without_one(ring):
     with session(ring) as client:
         name = table(client, "orders", 3)
@@ -122,11 +128,13 @@ def test_a_node_that_is_cut_off_takes_what_one_copy_is_enough_for_and_all_meet_a
         until(lambda: _written(lonely, write % "small", cql.ONE), limit_s=60)
         until(lambda: _written(other, write % "large", cql.QUORUM), limit_s=60)
         assert not _written(lonely, write % "refused", cql.QUORUM)
+        cql.query(other.port, "CREATE TABLE parted.meanwhile (k text PRIMARY KEY)", timeout_s=60)
         service.heal()
         until(lambda: _written(lonely, write % "after", cql.ALL), limit_s=60)
         for node in service.nodes:
             read = cql.query(node.port, "SELECT k FROM parted.t", consistency=cql.ALL, timeout_s=30)
             assert {b"small", b"large", b"after"} <= {row[0] for row in read}
+        until(lambda: _written(lonely, "SELECT k FROM parted.meanwhile", cql.ONE), limit_s=60)
 
 
 def test_a_machine_without_a_second_loopback_address_is_told_how_to_get_one(monkeypatch):
