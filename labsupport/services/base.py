@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 Kind = TypeVar("Kind", bound="Service")
+MOST_POLL_S = 0.05  # the longest pause between two looks: each look costs a node some of what it starts with
 ATTEMPTS = 5  # starts, when somebody takes one of our ports between the draw and the broker's bind
 PORT_TAKEN = re.compile(
     r"address (is )?already in use|eaddrinuse|address in use|is in use by another process", re.IGNORECASE
@@ -428,7 +429,7 @@ class Service:
                     cause=f"the last answer was: {last or type(last).__name__}",
                     do="look at its log with .logs(), and whether this machine is very busy",
                 )
-            time.sleep(max(self.poll_s, min(0.01 * waited_s, 0.005)))  # so a pause adds next to nothing to the wait
+            time.sleep(max(self.poll_s, min(0.01 * waited_s, MOST_POLL_S)))  # which adds next to nothing to the wait
 
     def _check_deaths(self, nodes: Sequence[Node] | None) -> None:
         dead = [node for node in ([*self._nodes, *self._others] if nodes is None else nodes) if node._died()]

@@ -67,15 +67,16 @@ class Bare:
 
     def answers(self, ask: Callable[[float], object]) -> None:
         """Ask until it is answered; `ask` gets the timeout of the attempt."""
-        timeouts, end = patience(), time.monotonic() + 90
+        timeouts, began = patience(), time.monotonic()
         while True:
             try:
                 ask(next(timeouts))
                 return
             except (OSError, EOFError, ValueError, KeyError, NotYet):
-                if time.monotonic() > end:
+                waited_s = time.monotonic() - began
+                if waited_s > 90:
                     raise
-                time.sleep(0.001)
+                time.sleep(max(0.001, 0.01 * waited_s))  # to be asked costs it some of what it starts with
 
     def pids(self) -> list[int]:
         return [process.pid for process in self.processes.values()]
