@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from labsupport.exercises import catalogue
-from labsupport.exercises.answer import Answer
+from labsupport.exercises.answer import Answer, Child
 from labsupport.exercises.checking import run_check
 from labsupport.history import Outcome
 from labsupport.view.cards import VerdictCard
@@ -36,3 +36,10 @@ def test_a_wrong_answer_is_caught_by_the_name_of_its_misconception(path):
     verdict = verdict_on(path, seed=2)
     assert (verdict.outcome, verdict.misconception) == (Outcome.FAIL, path.stem), VerdictCard(verdict).text()
     assert verdict.summary and verdict.evidence, VerdictCard(verdict).text()
+
+
+def test_a_worker_that_is_dead_before_the_check_looks_again_is_caught_as_well(monkeypatch):
+    terminate = Child.terminate
+    monkeypatch.setattr(Child, "terminate", lambda child: (terminate(child), child.wait(1)))
+    verdict = verdict_on(TESTS / "wrong_answers" / "12.1" / "dies_at_sigterm.py", seed=2)
+    assert verdict.misconception == "dies_at_sigterm", VerdictCard(verdict).text()

@@ -312,6 +312,7 @@ class CrashTest(WorkerBench):
             before.release()
             over = functools.partial(self.held_or_over, child, stop)
             self.run.wait_until(over, "the worker to leave after SIGTERM", WAIT_S)
+        stop.release()  # a worker that died at once left its command behind there
         self.left_well(child, job, begun)
 
     def held_or_over(self, child: Child, stop: Stop) -> bool:
