@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from labsupport.services import Etcd, Nats, RabbitMQ, Redis, erlang, ports, sources
+from labsupport.services.base import MOST_POLL_S
 from labsupport.services.wire import NotYet, amqp, connect, http, patience, resp
 from labsupport.services.wire import nats as wire_nats
 
@@ -76,7 +77,7 @@ class Bare:
                 waited_s = time.monotonic() - began
                 if waited_s > 90:
                     raise
-                time.sleep(max(0.001, 0.01 * waited_s))  # to be asked costs it some of what it starts with
+                time.sleep(max(0.001, min(0.01 * waited_s, MOST_POLL_S)))  # as a service of the course is asked
 
     def pids(self) -> list[int]:
         return [process.pid for process in self.processes.values()]

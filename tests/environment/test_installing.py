@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from labsupport.environment import installing
+from tests.services.owners import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,17 +30,6 @@ class Terminal(io.StringIO):
         return True
 
 
-def comes_true(condition: Callable[[], bool], timeout_s: float = 60) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return condition()
-
-
-def ended(pid: int) -> bool:
-    return comes_true(lambda: not psutil.pid_exists(pid))
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_an_installer_ends_with_its_command_and_so_does_all_it_started_and_wrote(number, tmp_path):
     command = subprocess.Popen(
@@ -56,8 +44,8 @@ def test_an_installer_ends_with_its_command_and_so_does_all_it_started_and_wrote
     assert list(tmp_path.glob("lab-install-*/*"))
     command.send_signal(number)
     command.communicate(timeout=60)
-    assert ended(grandchild)
-    assert comes_true(lambda: not list(tmp_path.iterdir()))
+    until(lambda: not psutil.pid_exists(grandchild), limit_s=60)
+    until(lambda: not list(tmp_path.iterdir()), limit_s=60)
 
 
 def test_an_installer_answers_with_its_status_and_all_it_printed():
@@ -84,10 +72,9 @@ installing.run_uncut(["/bin/sh", "-c", script], lambda process: print(process.pi
     installer = int(command.stdout.readline())
     command.kill()
     command.communicate(timeout=60)
-    while not go.exists():
-        time.sleep(0.02)
+    until(go.exists, limit_s=60)
     go.write_text("finished\n")
-    assert ended(installer)
+    until(lambda: not psutil.pid_exists(installer), limit_s=60)
     assert done.read_text() == "finished\n"
 
 

@@ -167,11 +167,10 @@ def test_a_group_shares_out_a_topic_by_either_protocol(single, protocol):
     topic = create(single, f"shared-{protocol}")
     produce(single, topic, "one", "two")
     settings = {"group.id": f"by-{protocol}", "group.protocol": protocol, "auto.offset.reset": "earliest", **QUIET}
-    consumer = Consumer({"bootstrap.servers": single.bootstrap_servers, **settings})
-    consumer.subscribe([topic])
     values = []
-    until(lambda: _take(consumer, values, 2), limit_s=90)
-    consumer.close()
+    with contextlib.closing(Consumer({"bootstrap.servers": single.bootstrap_servers, **settings})) as consumer:
+        consumer.subscribe([topic])
+        until(lambda: _take(consumer, values, 2), limit_s=90)
     assert values == ["one", "two"]
 
 
