@@ -64,6 +64,7 @@ class Service:
 
     system = ""  # its key in `sources.PINS`
     user = ""
+    fills_cores = False  # whether its start keeps all cores busy for seconds; it sets `_eased` at the first pause
     has_helpers = False  # processes of its own, in other process groups, which end a moment after it
     room_mb = 5  # what the files of one node take at the start, with something to spare
     ready_timeout_s = 30.0
@@ -88,6 +89,7 @@ class Service:
         self._others: list[Node] = []  # processes that are no nodes of the lesson: a sentinel, a port mapper
         self._ports: list[int] = []
         self._directory: Path | None = None
+        self._eased = threading.Event()
         self._owner = os.getpid()
         self.program: sources.Program | None = None
         self.ready_ms: float | None = None
@@ -105,8 +107,12 @@ class Service:
         """Start the nodes and return when the service answers."""
         for node in self._nodes:
             node._launch()
+        self._meet()
         for node in self._nodes:
             self._until(self._probe_of(node), f"{node.name} to answer")
+
+    def _meet(self) -> None:
+        """Called when the nodes have been started, before each is asked whether it answers."""
 
     def _probe(self, node: Node, timeout_s: float) -> None:
         """One real round trip; raises while the node does not answer as it should."""
@@ -165,6 +171,8 @@ class Service:
                 self._clean_up()
                 self._phase = "not started"
                 raise
+            finally:
+                self._eased.set()
             self.ready_ms = (time.perf_counter() - began) * 1000
             self._phase = "running"
             _started.add(self)
@@ -234,6 +242,7 @@ class Service:
         with self._life:
             if self._phase != "not started":
                 self._phase = "stopped"  # first, so that a node that is being restarted in another thread gives up
+            self._eased.clear()
             self._clean_up()
         _started.discard(self)
 
@@ -495,12 +504,18 @@ def _no_room(directory: Path | None) -> bool:
 def start_all(*services: Service) -> tuple[Service, ...]:
     """Start several services at the same time; when one fails, all are stopped again and its error is raised.
 
+    One that fills all cores (Cassandra) starts first, and the others when it pauses: it is the last to be ready in any
+    case, and beside it they would only make it later.
+
     >>> rabbit, redis = start_all(RabbitMQ(), Redis())    # doctest: +SKIP
     """
     errors: list[BaseException] = []
 
     def start(service: Service) -> None:
         try:
+            for other in services:
+                if other.fills_cores and not service.fills_cores:
+                    other._eased.wait()
             service.start()
         except BaseException as error:
             errors.append(error)

@@ -12,7 +12,7 @@ from labsupport.services.base import StartAgain
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
 from labsupport.services.peers import PartedService
-from labsupport.services.wire import NotYet, cql
+from labsupport.services.wire import NotYet, connect, cql
 
 MAIN = "org.apache.cassandra.service.CassandraDaemon"
 # What Cassandra's own start script asks of Java 17: doors into the virtual machine that are closed to other programs.
@@ -69,6 +69,7 @@ class Cassandra(PartedService, JavaService):
     heap_mb = 256
     other_mb = 300
     room_mb = 100
+    fills_cores = True
     ready_timeout_s = 120.0
     options = (
         "-Xms128m",  # it locks in memory what it has at the start
@@ -170,6 +171,11 @@ class Cassandra(PartedService, JavaService):
             f"-Dcassandra.logdir={directory}",
         )
         return Node(self, directory.name, port, self._java(directory, MAIN, options=more), directory)
+
+    def _meet(self) -> None:
+        for node, peer in zip(self._nodes, self._peers, strict=True):
+            self._until(lambda: connect(peer, 0.2).close(), f"{node.name} to be met")  # noqa: B023
+        self._eased.set()  # they sleep for a second, before they look at what the others told them
 
     # ---- asking
 

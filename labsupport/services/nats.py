@@ -74,17 +74,13 @@ class Nats(PartedService):
         (directory / "nats.conf").write_text("\n".join(lines) + "\n")
         return Node(self, name, port, [self.program.path, "-c", str(directory / "nats.conf")], directory)
 
-    def _bring_up(self) -> None:
-        for node in self._nodes:
-            node._launch()
+    def _meet(self) -> None:
         if self.size > 1:
             # A server that meets another anew takes it for offline until it hears its statistics, and places no stream
             # there: that is over when a stream is replicated on a mesh to which no route is added any more.
             self._until(self._check_mesh, "routes between all servers")
             timeouts = patience()
             self._until(lambda: self._replicate(next(timeouts)), "a replicated stream")
-        for node in self._nodes:
-            self._until(self._probe_of(node), f"{node.name} to answer")
 
     def _check_mesh(self) -> None:
         for node in self._nodes:

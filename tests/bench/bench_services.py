@@ -36,6 +36,7 @@ from tests.bench import failovers, floors_by_hand, floors_planned, pictures
 from tests.bench.floors_by_hand import Bare
 
 ROUNDS, QUICK_ROUNDS = 7, 3
+STORES_ROUNDS, QUICK_STORES_ROUNDS = 21, 7  # of eight seconds each, one more or less by the luck of Cassandra's gossip
 FAILOVERS, QUICK_FAILOVERS = 5, 1
 # Times as many where the time is short, and where the wait for an election, drawn by lot, is most of it: a single etcd
 # waits 10 to 100 ms, three 50 to 500, and with 49 rounds two medians of the same thing were still a fifth apart. Three
@@ -188,7 +189,7 @@ def _stores(quick: bool) -> Iterator[dict]:
     took_ms(*STORES)
     together: list[float] = []
     alone: dict[tuple[type, int], list[float]] = {store: [] for store in STORES}
-    for _ in range(QUICK_ROUNDS if quick else ROUNDS):
+    for _ in range(QUICK_STORES_ROUNDS if quick else STORES_ROUNDS):
         together.append(took_ms(*STORES))
         for store in STORES:
             alone[store].append(took_ms(store))

@@ -12,7 +12,7 @@ from cassandra.policies import RoundRobinPolicy
 from cassandra.query import SimpleStatement
 
 from labsupport.errors import ServiceError, SetupError
-from labsupport.services import Cassandra, broken
+from labsupport.services import Cassandra, Redis, broken, running_services, start_all
 from labsupport.services import cassandra as service_module
 from labsupport.services.wire import NotYet, cql
 from tests.services.owners import listeners_of, until
@@ -71,6 +71,32 @@ def test_a_single_node_is_ready_on_entry_and_keeps_what_it_acknowledged(monkeypa
 def test_it_listens_on_the_loopback_interface_only(ring):
     listeners = listeners_of(ring._directory)
     assert len(listeners) >= 6 and all(each.startswith("127.0.0.1:") for each in listeners), listeners
+
+
+def test_what_starts_beside_it_waits_until_its_nodes_pause(monkeypatch):
+    ring, store = Cassandra(nodes=3), Redis()
+    plan, found = store._plan, []
+
+    def watched():
+        found.append((ring.ready_ms, listeners_of(ring._directory)))
+        return plan()
+
+    monkeypatch.setattr(store, "_plan", watched)
+    try:
+        start_all(store, ring)
+        [(ready_ms, listeners)] = found
+        assert ready_ms is None and {f"127.0.0.1:{peer}" for peer in ring._peers} <= set(listeners)
+    finally:
+        store.stop()
+        ring.stop()
+
+
+def test_nothing_waits_for_one_that_does_not_start(monkeypatch):
+    monkeypatch.setattr(Cassandra, "heap_mb", 10**9)
+    store = Redis()
+    with pytest.raises(SetupError, match="memory"):
+        start_all(store, Cassandra(nodes=3))
+    assert store.ready_ms is not None and store not in running_services()
 
 
 def test_nodes_that_start_together_do_not_forget_each_other(ring):
