@@ -1,7 +1,8 @@
 """DynamoDB's interface, by moto's server: one process that keeps its tables in memory.
 
-Amazon's own DynamoDB Local comes under terms that are not those of an open-source licence, so we do not fetch it; who
-has it running somewhere names it in LAB_DYNAMODB_URL.
+Amazon's own DynamoDB Local may not be used without an AWS account in good standing, says its licence (LICENSE.txt in
+software.amazon.dynamodb:DynamoDBLocal), so we do not fetch it; who has it running somewhere names it in
+LAB_DYNAMODB_URL.
 """
 
 from __future__ import annotations
