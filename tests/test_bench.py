@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 
-from labsupport import bench
+from labsupport import bench, environment
 from labsupport.errors import LabBug, LearnerError
 
 ROWS = """
@@ -74,3 +78,16 @@ def test_a_row_with_strange_keys_is_a_bug_of_the_course(folder):
 
 def test_the_machine_is_described_without_its_name():
     assert set(bench.machine()) == {"system", "release", "processor", "cores", "python"}
+
+
+@pytest.mark.parametrize("name", bench.names())
+def test_a_benchmark_can_be_the_first_command_in_a_fresh_copy(name):
+    """What it needs beside the course's own packages it brings itself, when it needs it."""
+    extras = environment.extras()
+    later = {re.split(r"[\[=]", wanted)[0] for extra in extras.keys() - {"dev"} for wanted in extras[extra]}
+    modules = [module for module, owners in packages_distributions().items() if later.issuperset(owners)]
+    assert {"boto3", "cassandra", "confluent_kafka", "pyspark"} <= set(modules)
+    hide = f"import sys; sys.modules.update(dict.fromkeys({modules!r}))"  # to import one of these fails
+    load = f"from labsupport import bench; assert bench.rows_of({name!r})"
+    done = subprocess.run([sys.executable, "-c", f"{hide}; {load}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -19,8 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 
-from labsupport import bench, search
-from labsupport.errors import SetupError
+from labsupport import bench, environment, search
 from labsupport.faults import Faults
 from labsupport.messages import message
 from labsupport.node import Node
@@ -29,12 +28,8 @@ from labsupport.sim.scenario import Scenario
 from labsupport.sim.steps import is_step
 from labsupport.sim.world import World
 
-try:
-    import simpy
-except ImportError as missing:
-    raise SetupError(
-        "This benchmark compares with SimPy, which is not there.", do="run `python3 -m labsupport fetch`"
-    ) from missing
+environment.add("dev")
+import simpy  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 RAFTS = ROOT / "tests" / "sim" / "rafts"

@@ -13,9 +13,6 @@ import json
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
-
 from labsupport.services import Cassandra, Etcd, Kafka, Nats, RabbitMQ, Redis, ZooKeeper
 from labsupport.services.wire import NotYet, amqp, cql, http, kafka, patience, resp, zookeeper
 from labsupport.services.wire import nats as wire_nats
@@ -129,6 +126,9 @@ def on_zookeeper(ports: Sequence[int], _password: str) -> tuple[int, Write]:
 
 def on_kafka(ports: Sequence[int], _password: str) -> tuple[int, Write]:
     """A topic with a copy on each broker; the client looks for the new leader by itself, and often."""
+    from confluent_kafka import Producer  # which comes with the first Kafka that is started
+    from confluent_kafka.admin import AdminClient, NewTopic
+
     servers = {"bootstrap.servers": ",".join(f"127.0.0.1:{port}" for port in ports), "log_level": 0}
     new = NewTopic("bench", num_partitions=1, replication_factor=len(ports))
     admin = AdminClient(servers)  # in a variable, or it ends before it has an answer

@@ -33,6 +33,7 @@ COPIES = {1: cql.ONE, 3: cql.ALL}
 def floor(service: Service, bare) -> Callable[[], None]:
     """The nodes started at once, after what they need, then each asked until it answers."""
     ask = ASKS[type(service)]
+    sources.bring(service.system)
     service._directory, service.program = bare.directory, sources.program(service.system)
     if isinstance(service, JavaService):
         service._get_ready()
