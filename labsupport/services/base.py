@@ -239,6 +239,8 @@ class Service:
 
     def stop(self) -> None:
         """Kill every process of it and remove its files. Stopping twice does no harm."""
+        if self._phase == "starting":
+            self._phase = "stopped"  # at which the thread that starts it gives up
         with self._life:
             if self._phase != "not started":
                 self._phase = "stopped"  # first, so that a node that is being restarted in another thread gives up
@@ -502,7 +504,7 @@ def _no_room(directory: Path | None) -> bool:
 
 
 def start_all(*services: Service) -> tuple[Service, ...]:
-    """Start several services at the same time; when one fails, all are stopped again and its error is raised.
+    """Start several services at the same time; when one fails, or on Ctrl-C, all are stopped and the error is raised.
 
     One that fills all cores (Cassandra) starts first, and the others when it pauses: it is the last to be ready in any
     case, and beside it they would only make it later.
@@ -523,12 +525,19 @@ def start_all(*services: Service) -> tuple[Service, ...]:
     threads = [threading.Thread(target=start, args=(service,)) for service in services]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
+    try:
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+    except BaseException:
         for service in services:
             service.stop()
-        raise errors[0]
+        for thread in threads:
+            thread.join()
+        for service in services:
+            service.stop()  # one that had not begun when the others were stopped
+        raise
     return services
 
 

@@ -307,6 +307,28 @@ def test_an_interrupted_start_leaves_nothing(monkeypatch):
     assert processes_of(seen[0]) == [] and not seen[0].exists()
 
 
+def test_an_interrupt_ends_all_that_start(monkeypatch):
+    asked, seen = threading.Event(), []
+
+    def never(self, node, timeout_s):
+        seen.append(self._directory)
+        asked.set()
+        raise base.NotYet("not today")
+
+    def interrupt():
+        asked.wait()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    monkeypatch.setattr(Etcd, "_probe", never)
+    monkeypatch.setattr(Etcd, "ready_timeout_s", 1e6)
+    store, etcd = Redis(), Etcd()
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        start_all(store, etcd)
+    assert not {store, etcd} & set(running_services())
+    assert processes_of(seen[0]) == [] and not seen[0].exists()
+
+
 def test_a_stop_wins_against_a_restart_in_another_thread(monkeypatch):
     service = Redis().start()
     node, waiting = service.nodes[0], threading.Event()
