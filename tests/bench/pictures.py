@@ -43,6 +43,7 @@ def compare(rows: Sequence[dict], path: Path, measures: Sequence[str]) -> None:
         panel.grid(axis="y", color="#dddddd", lw=0.7)
         panel.spines[["top", "right", "left"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
+        panel.tick_params(axis="x", labelsize=8)  # or the numbers of two decades touch
     panels[0].set_yticks(range(len(things)), things)
     title = f"● ours   ○ {drawn[0]['baseline']}   (the number: ours, and how often the other)"
     figure.suptitle(title, fontsize=10)
