@@ -231,7 +231,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     from labsupport import bench
     from labsupport.environment.installing import stop_signals_raise
 
-    with stop_signals_raise():  # what a benchmark started by hand has no guard
+    with stop_signals_raise():  # a benchmark removes its temporary files
         return bench.run(arguments.names, as_json=arguments.json, quick=arguments.quick, picture=arguments.picture)
 
 

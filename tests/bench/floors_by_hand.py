@@ -1,8 +1,8 @@
 """Systems started by hand: what `bench_services` compares the course's services with.
 
 Each floor makes directories and configuration before its clock starts, then spawns the programs and repeats a round
-trip until it succeeds. It shares nothing with `labsupport.services` but the round trips of its `wire` package and, for
-RabbitMQ, the shortened boot.
+trip until it succeeds. It shares nothing with `labsupport.services` but the round trips of its `wire` package, the
+guard that ends the programs of a killed benchmark, and, for RabbitMQ, the shortened boot.
 """
 
 from __future__ import annotations
@@ -12,15 +12,13 @@ import functools
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from labsupport.services import Etcd, Nats, RabbitMQ, Redis, erlang, ports, sources
+from labsupport.services import Etcd, Nats, RabbitMQ, Redis, erlang, ports, reaper, sources
 from labsupport.services.base import MOST_POLL_S
 from labsupport.services.wire import NotYet, amqp, connect, http, patience, resp
 from labsupport.services.wire import nats as wire_nats
@@ -40,7 +38,7 @@ class Bare:
     password = PASSWORD
 
     def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="floor-"))
+        self.directory = reaper.private_directory("floor")
         self.prepared: dict[str, tuple[list[str], Path, dict[str, str]]] = {}
         self.processes: dict[str, subprocess.Popen] = {}
         self.nodes: dict[str, int] = {}
@@ -64,7 +62,7 @@ class Bare:
         argv, home, environment = self.prepared[name]
         with open(home / "log", "wb") as log:
             options = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log, "start_new_session": True}
-            self.processes[name] = subprocess.Popen(argv, cwd=home, env=environment, **options)
+            self.processes[name] = subprocess.Popen(argv, cwd=home, env=reaper.env(environment), **options)
 
     def answers(self, ask: Callable[[float], object]) -> None:
         """Ask until it is answered; `ask` gets the timeout of the attempt."""
@@ -94,7 +92,7 @@ class Bare:
                 os.killpg(process.pid, signal.SIGKILL)
         for process in self.processes.values():
             process.wait()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        reaper.discard(self.directory)
         self.at_end.close()
 
 
