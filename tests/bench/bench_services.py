@@ -40,8 +40,8 @@ STORES_ROUNDS, QUICK_STORES_ROUNDS = 21, 7  # of eight seconds each, one more or
 FAILOVERS, QUICK_FAILOVERS = 5, 1
 # Times as many where the time is short or differs by more than a tenth from start to start, and where the wait for an
 # election, drawn by lot, is most of it: a single etcd waits 10 to 100 ms, three 50 to 500. Of 80 rounds of three, two
-# medians of the same thing are a tenth apart once in twelve times, of 300 once in a hundred. Three NATS servers take 250
-# to 750, half of them less than 380: with 84 rounds the medians were a sixth apart, once.
+# medians of the same thing are a tenth apart once in twelve times, of 300 once in a hundred. Three NATS servers take
+# 250 to 750, half of them less than 380: with 84 rounds the medians were a sixth apart, once.
 MORE_ROUNDS = {(Nats, 1): 4, (Redis, 1): 2, (Gearman, 1): 4, (DynamoDB, 1): 4, (RabbitMQ, 3): 2}
 MORE_ROUNDS |= {(Nats, 3): 20, (Etcd, 3): 30, (Etcd, 1): 25}
 GOAL = 1.10
