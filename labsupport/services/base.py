@@ -244,7 +244,6 @@ class Service:
         with self._life:
             if self._phase != "not started":
                 self._phase = "stopped"  # first, so that a node that is being restarted in another thread gives up
-            self._eased.clear()
             self._clean_up()
         _started.discard(self)
 
