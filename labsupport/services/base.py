@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, TypeVar
 from labsupport.errors import LearnerError, ServiceError, SetupError, disk_errors_explained
 from labsupport.services import broken, ports, reaper, sources
 from labsupport.services.node import Foreign, Node
-from labsupport.services.wire import NotYet, patience
+from labsupport.services.wire import NotYet, connect, patience
 
 if TYPE_CHECKING:
     from labsupport.services.vitals import Vitals
@@ -440,6 +440,9 @@ class Service:
                     do="look at its log with .logs(), and whether this machine is very busy",
                 )
             time.sleep(max(self.poll_s, min(0.01 * waited_s, MOST_POLL_S)))  # which adds next to nothing to the wait
+
+    def _until_listening(self, port: int, what: str) -> None:
+        self._until(lambda: connect(port, 0.2).close(), what)
 
     def _check_deaths(self, nodes: Sequence[Node] | None) -> None:
         dead = [node for node in ([*self._nodes, *self._others] if nodes is None else nodes) if node._died()]

@@ -12,7 +12,7 @@ from labsupport.services.base import StartAgain
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
 from labsupport.services.peers import PartedService
-from labsupport.services.wire import NotYet, connect, cql
+from labsupport.services.wire import NotYet, cql
 
 MAIN = "org.apache.cassandra.service.CassandraDaemon"
 # What Cassandra's own start script asks of Java 17: doors into the virtual machine that are closed to other programs.
@@ -174,7 +174,7 @@ class Cassandra(PartedService, JavaService):
 
     def _meet(self) -> None:
         for node, peer in zip(self._nodes, self._peers, strict=True):
-            self._until(lambda: connect(peer, 0.2).close(), f"{node.name} to be met")  # noqa: B023
+            self._until_listening(peer, f"{node.name} to be met")
         self._eased.set()  # they sleep for a second, before they look at what the others told them
 
     # ---- asking

@@ -18,7 +18,7 @@ from labsupport.services import rabbitmq_settings as settings
 from labsupport.services.base import StartAgain
 from labsupport.services.node import Foreign, Node
 from labsupport.services.peers import PartedService
-from labsupport.services.wire import NotYet, amqp, connect
+from labsupport.services.wire import NotYet, amqp
 
 # For each quorum queue its name, in hexadecimal (the answer is text, and a name can hold anything), whether this node's
 # member of it is its leader, and in which term.
@@ -181,7 +181,7 @@ class RabbitMQ(PartedService):
         if self._mapper is not None:
             self._others = [self._mapper]
             self._mapper._launch()
-            self._until(lambda: connect(self._mapper.port, 0.2).close(), "the port mapper")
+            self._until_listening(self._mapper.port, "the port mapper")
         super()._bring_up()
         if self.size > 1:
             self._until(self._replicate, "a quorum queue")

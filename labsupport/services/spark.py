@@ -18,7 +18,7 @@ from labsupport.errors import ServiceError, SetupError
 from labsupport.services import java, ports, reaper
 from labsupport.services.jvm import JavaService
 from labsupport.services.node import Node
-from labsupport.services.wire import NotYet, connect, http, patience
+from labsupport.services.wire import NotYet, connect, http
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -242,8 +242,7 @@ class Spark(JavaService):
         master = self._others[0]
         master._launch()
         # A worker that finds no master tries again after 5 to 15 s.
-        timeouts = patience()
-        self._until(lambda: connect(master.port, next(timeouts)).close(), "the master to answer")
+        self._until_listening(master.port, "the master to answer")
         super()._bring_up()
 
     def _probe(self, node: Node, timeout_s: float) -> None:

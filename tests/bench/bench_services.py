@@ -36,14 +36,14 @@ from tests.bench import failovers, floors_by_hand, floors_planned, pictures
 from tests.bench.floors_by_hand import Bare
 
 ROUNDS, QUICK_ROUNDS = 11, 5
-STORES_ROUNDS, QUICK_STORES_ROUNDS = 21, 7  # of eight seconds each, one more or less by the luck of Cassandra's gossip
 FAILOVERS, QUICK_FAILOVERS = 5, 1
 # Times as many where the time is short or differs by more than a tenth from start to start, and where the wait for an
 # election, drawn by lot, is most of it: a single etcd waits 10 to 100 ms, three 50 to 500. Of 80 rounds of three, two
 # medians of the same thing are a tenth apart once in twelve times, of 300 once in a hundred. Three NATS servers take
-# 250 to 750, half of them less than 380: with 84 rounds the medians were a sixth apart, once.
-MORE_ROUNDS = {(Nats, 1): 4, (Redis, 1): 2, (Gearman, 1): 4, (DynamoDB, 1): 4, (RabbitMQ, 3): 2}
-MORE_ROUNDS |= {(Nats, 3): 20, (Etcd, 3): 30, (Etcd, 1): 25}
+# 250 to 750, half of them less than 380: with 84 rounds the medians were a sixth apart, once. The stores take eight
+# seconds, one more or less by the luck of Cassandra's gossip.
+MORE_ROUNDS: dict[object, int] = {(Nats, 1): 4, (Redis, 1): 2, (Gearman, 1): 4, (DynamoDB, 1): 4, (RabbitMQ, 3): 2}
+MORE_ROUNDS |= {(Nats, 3): 20, (Etcd, 3): 30, (Etcd, 1): 25, "stores": 2}
 GOAL = 1.10
 CASES = [(kind, nodes) for kind in (Nats, Redis, Etcd, RabbitMQ, ZooKeeper, Kafka, Cassandra) for nodes in (1, 3)]
 CASES += [(RedisCluster, 3), (DynamoDB, 1), (Gearman, 1), (Spark, 2), (CeleryWorkers, 2)]
@@ -74,6 +74,10 @@ def _or_failed(name: str, measured: Callable[[], Iterator[dict]]) -> Iterator[di
         yield {"case": name, "value": f"failed: {said}", "unit": "", "goal": "it can be measured", "holds": False}
 
 
+def _rounds(case: object, quick: bool) -> int:
+    return (QUICK_ROUNDS if quick else ROUNDS) * MORE_ROUNDS.get(case, 1)
+
+
 # ---- one system
 
 
@@ -89,8 +93,7 @@ def _system(kind: type, nodes: int, quick: bool) -> Iterator[dict]:
         for side in sides:  # programs in memory, the guard and the caches there
             with side():
                 pass
-        more = MORE_ROUNDS.get((kind, nodes), 1)
-        rounds = (QUICK_ROUNDS if quick else ROUNDS) * more
+        rounds = _rounds((kind, nodes), quick)
         (floor_starts, floor_memory, floor_stops), (starts, memory, stops) = _in_turns(sides, rounds, _life)
         name = _name(kind, nodes)
         yield _row(f"{name}: {START}", "ms", starts, floor_starts, goal=True)
@@ -191,7 +194,7 @@ def _stores(quick: bool) -> Iterator[dict]:
     took_ms(*STORES)
     together: list[float] = []
     alone: dict[tuple[type, int], list[float]] = {store: [] for store in STORES}
-    for _ in range(QUICK_STORES_ROUNDS if quick else STORES_ROUNDS):
+    for _ in range(_rounds("stores", quick)):
         together.append(took_ms(*STORES))
         for store in STORES:
             alone[store].append(took_ms(store))
